@@ -1,0 +1,10 @@
+//! One YAML file becomes settings and rules, or a list of problems. Floor 1.
+//!
+//! text -> `raw` (serde only, lenient and spanned) -> [`Settings`] and `policy::Rules`. Nothing outside this module
+//! knows YAML, and only `load` reads policy text and the environment.
+
+mod settings;
+
+pub use settings::{
+    Admin, Limits, Listener, Log, LogFormat, Protocol, Settings, Tls, TlsFiles, UpstreamAddress,
+};

@@ -1,0 +1,119 @@
+//! The settings as the program uses them: every value present, every default applied. Floor 1.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::policy::TlsVersion;
+
+/// Everything in the file that is not policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub listeners: Vec<Arc<Listener>>,
+    pub tls: Tls,
+    pub admin: Admin,
+    pub state_dir: PathBuf,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+/// A socket we accept on, and the server behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique, `[a-z0-9-]`: becomes a metric label.
+    pub name: Arc<str>,
+    pub protocol: Protocol,
+    pub listen: Vec<SocketAddr>,
+    pub upstream: UpstreamAddress,
+    /// PostgreSQL: whether a cancel request is taken in clear. Old libpq always sends it so.
+    pub allow_plain_cancel: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Postgres,
+}
+
+impl Protocol {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAddress {
+    /// A name or an address without brackets, and a port.
+    Tcp { host: String, port: u16 },
+    /// A unix socket, or the folder that holds it.
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Absent: a private CA and a certificate are made in the state directory.
+    pub files: Option<TlsFiles>,
+    /// What the certificate of the first start is made for; empty: the host's names, localhost, the listen addresses.
+    pub names: Vec<String>,
+    pub min: TlsVersion,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub http: SocketAddr,
+    pub socket: PathBuf,
+}
+
+/// Bounds of what one client, one source and everybody together may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Openings in progress at a time; a quarter is kept for mentioned sources.
+    pub openings: u32,
+    /// Openings in progress from one source (a /32 or a /64).
+    pub per_source: u32,
+    pub first_byte: Duration,
+    /// From accept to the decision.
+    pub opening: Duration,
+    /// From the decision to the server's yes.
+    pub login: Duration,
+    pub dial: Duration,
+    /// How long sessions may go on after SIGTERM.
+    pub drain: Duration,
+    /// Refusals of strangers that are explained, a second; beyond it they are closed without a word.
+    pub refusals_explained: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            openings: 4096,
+            per_source: 64,
+            first_byte: Duration::from_secs(5),
+            opening: Duration::from_secs(30),
+            login: Duration::from_secs(60),
+            dial: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+            refusals_explained: 200,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: tracing::Level,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal and in the journal, JSON otherwise.
+    Auto,
+    Json,
+    Text,
+}

@@ -1,0 +1,1 @@
+//! Numbers. Floor 1. Labels are resolved here, once per session; the relay holds handles and only adds.

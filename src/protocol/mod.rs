@@ -1,0 +1,1 @@
+//! The dialogues. Floor 2.

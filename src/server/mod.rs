@@ -1,0 +1,1 @@
+//! Accepting, limits, reload, the admin's doors, systemd. Floor 4.

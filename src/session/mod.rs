@@ -1,0 +1,1 @@
+//! The life of one connection. Floor 3.
