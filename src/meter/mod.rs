@@ -1,1 +1,232 @@
 //! Numbers. Floor 1. Labels are resolved here, once per session; the relay holds handles and only adds.
+//!
+//! No text from a client ever gets here: a label is a name of the configuration or one of a closed set of words.
+
+mod families;
+mod listener;
+mod origin;
+mod rtt;
+mod status;
+mod tally;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
+
+use families::{Families, child};
+pub use listener::{ListenerMeters, Opening, Phase};
+pub use origin::{Attendance, OriginMeters};
+pub use status::{OriginStatus, Refusals};
+pub use tally::Tally;
+
+/// All meters of the process.
+#[derive(Debug)]
+pub struct Meters {
+    registry: Registry,
+    families: Arc<Families>,
+    handles: RwLock<Handles>,
+}
+
+/// An origin as the meters need to know it, on one of the listeners that it may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    pub listener: Arc<str>,
+    pub origin: Arc<str>,
+    /// How many sessions it may have.
+    pub limit: Option<u32>,
+    pub expires: Option<SystemTime>,
+}
+
+#[derive(Debug, Default)]
+struct Handles {
+    listeners: HashMap<Arc<str>, Arc<ListenerMeters>>,
+    /// By listener, then by origin.
+    origins: HashMap<Arc<str>, HashMap<Arc<str>, Arc<OriginMeters>>>,
+}
+
+impl Meters {
+    /// `version` and `commit` are those of the build.
+    ///
+    /// # Errors
+    /// Only a mistake in the names and labels written in this module.
+    pub fn new(version: &str, commit: &str) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let families = Arc::new(Families::register(&registry)?);
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        child(&families.build_info, &[version, commit]).set(1);
+        for result in ["success", "failure"] {
+            child(&families.config_reloads, &[result]);
+        }
+        Ok(Self {
+            registry,
+            families,
+            handles: RwLock::default(),
+        })
+    }
+
+    /// After this exactly these origins, and the words for the others, have children: new ones begin at 0, those of origins
+    /// that are gone are forgotten. Live sessions of a forgotten origin go on counting where nobody looks.
+    pub fn declare(&self, origins: &[Declared]) {
+        let origins = origins.get(..MAX_CHILDREN).unwrap_or(origins);
+        let names: HashSet<&str> = origins.iter().map(|one| &*one.origin).collect();
+        let pairs: HashSet<(&str, &str)> = origins
+            .iter()
+            .map(|one| (&*one.listener, &*one.origin))
+            .collect();
+        let keep = |listener: Option<&str>, origin: &str| {
+            origin == NONE
+                || origin == OTHER
+                || listener.map_or_else(
+                    || names.contains(origin),
+                    |listener| pairs.contains(&(listener, origin)),
+                )
+        };
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        for (listener, meters) in &mut handles.origins {
+            meters.retain(|origin, _| keep(Some(listener), origin));
+        }
+        self.families.retain(&keep);
+        for one in origins {
+            handles
+                .origins
+                .entry(Arc::clone(&one.listener))
+                .or_default()
+                .entry(Arc::clone(&one.origin))
+                .or_insert_with(|| {
+                    Arc::new(OriginMeters::new(
+                        &self.families,
+                        &one.listener,
+                        &one.origin,
+                    ))
+                })
+                .declare(&self.families, one.limit, one.expires);
+        }
+    }
+
+    /// The handles of an origin on a listener. One that was not declared, or is beyond the number that is shown, counts
+    /// as `_other`.
+    pub fn origin(&self, listener: &str, origin: &str) -> Arc<OriginMeters> {
+        let known = |name: &str| {
+            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+            handles.origins.get(listener)?.get(name).map(Arc::clone)
+        };
+        if let Some(meters) = known(origin).or_else(|| known(OTHER)) {
+            return meters;
+        }
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        let other = handles.origins.entry(listener.into()).or_default();
+        let other = other
+            .entry(OTHER.into())
+            .or_insert_with(|| Arc::new(OriginMeters::new(&self.families, listener, OTHER)));
+        Arc::clone(other)
+    }
+
+    /// The handles of a listener, which must be one of the configuration.
+    pub fn listener(&self, listener: &str) -> Arc<ListenerMeters> {
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        let meters = handles
+            .listeners
+            .entry(listener.into())
+            .or_insert_with(|| Arc::new(ListenerMeters::new(&self.families, listener)));
+        Arc::clone(meters)
+    }
+
+    /// Counts a decision. `reason` is a label of `policy::Reason`; `origin` that of the permit or of the nearest miss.
+    pub fn decision(
+        &self,
+        listener: &str,
+        origin: Option<&str>,
+        allowed: bool,
+        reason: &'static str,
+    ) {
+        let origin = origin.map(|name| {
+            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+            let known = handles
+                .origins
+                .get(listener)
+                .is_some_and(|all| all.contains_key(name));
+            if known { name } else { OTHER }
+        });
+        let decision = if allowed { "allow" } else { "deny" };
+        let labels = [listener, origin.unwrap_or(NONE), decision, reason];
+        child(&self.families.decisions, &labels).inc();
+    }
+
+    /// A configuration was taken, at the start or by a reload.
+    pub fn configured(&self, generation: u64, at: SystemTime) {
+        child(&self.families.config_reloads, &["success"]).inc();
+        self.families.config_last_reload_successful.set(1);
+        self.families
+            .config_last_reload_success_timestamp
+            .set(timestamp(at));
+        self.families
+            .config_generation
+            .set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// A reload was refused; the old configuration goes on.
+    pub fn configuration_refused(&self) {
+        child(&self.families.config_reloads, &["failure"]).inc();
+        self.families.config_last_reload_successful.set(0);
+    }
+
+    /// `reason` names the error in a word, such as `emfile`.
+    pub fn accept_error(&self, reason: &'static str) {
+        child(&self.families.accept_errors, &[reason]).inc();
+    }
+
+    pub fn log_events_dropped(&self, sink: &'static str, events: u64) {
+        child(&self.families.log_events_dropped, &[sink]).inc_by(events);
+    }
+
+    /// `kind` says what the certificate is for, such as `listener` or `ca`.
+    pub fn certificate_expiry(&self, kind: &'static str, at: SystemTime) {
+        child(&self.families.tls_certificate_expiry, &[kind]).set(timestamp(at));
+    }
+
+    /// Everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// A family without children is left out, not an error; what remains is a mistake of this module.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The figures of each origin on each listener, by name, for `doorward status`.
+    pub fn origins(&self) -> Vec<OriginStatus> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let all = handles.origins.values().flat_map(HashMap::values);
+        let mut rows: Vec<_> = all.map(|meters| meters.status()).collect();
+        rows.sort_by(|a, b| (&a.origin, &a.listener).cmp(&(&b.origin, &b.listener)));
+        rows
+    }
+
+    /// The refusals so far by reason, most frequent first.
+    pub fn refusals(&self) -> Vec<Refusals> {
+        status::refusals(&self.families)
+    }
+}
+
+/// Whole seconds since the epoch.
+fn timestamp(at: SystemTime) -> i64 {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Pairs of listener and origin that have children of their own; the rest share [`OTHER`].
+const MAX_CHILDREN: usize = 500;
+/// The label of a decision that no origin is named in.
+const NONE: &str = "_none";
+/// The label of origins beyond the shown ones. No configured name begins with an underscore.
+const OTHER: &str = "_other";
+
+#[cfg(test)]
+mod tests;

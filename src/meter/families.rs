@@ -1,0 +1,427 @@
+//! Every metric family, by name and label. Floor 1. Prefix `doorward_`, base units, label sets that are closed.
+
+use prometheus::{
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+    core::{Collector, MetricVec, MetricVecBuilder},
+    proto::{LabelPair, MetricFamily},
+};
+
+/// The families. Children are handed out by [`super::Meters`], which knows who may be a label.
+#[derive(Clone, Debug)]
+pub(super) struct Families {
+    pub(super) build_info: IntGaugeVec,
+    pub(super) config_reloads: IntCounterVec,
+    pub(super) config_last_reload_successful: IntGauge,
+    pub(super) config_last_reload_success_timestamp: IntGauge,
+    pub(super) config_generation: IntGauge,
+
+    pub(super) connections_accepted: IntCounterVec,
+    pub(super) probes: IntCounterVec,
+    pub(super) accept_errors: IntCounterVec,
+    pub(super) log_events_dropped: IntCounterVec,
+    pub(super) openings_in_progress: IntGaugeVec,
+    pub(super) opening_duration: HistogramVec,
+    pub(super) tls_handshakes: IntCounterVec,
+    pub(super) tls_certificate_expiry: IntGaugeVec,
+    pub(super) gateway_overhead: HistogramVec,
+    pub(super) upstream_up: IntGaugeVec,
+    pub(super) upstream_rtt: GaugeVec,
+    pub(super) upstream_connect_duration: HistogramVec,
+    pub(super) upstream_connect_failures: IntCounterVec,
+    pub(super) cancels: IntCounterVec,
+    pub(super) frames_lost: IntCounterVec,
+
+    pub(super) decisions: IntCounterVec,
+    pub(super) connections: IntGaugeVec,
+    pub(super) connections_limit: IntGaugeVec,
+    pub(super) connection_duration: HistogramVec,
+    pub(super) connections_closed: IntCounterVec,
+    pub(super) sessions_revoked: IntCounterVec,
+    pub(super) auth_failures: IntCounterVec,
+    pub(super) client_rtt: HistogramVec,
+    pub(super) client_rtt_min: GaugeVec,
+    pub(super) client_retransmits: IntCounterVec,
+    pub(super) database_duration: HistogramVec,
+    pub(super) flights: IntCounterVec,
+    pub(super) flights_pipelined: IntCounterVec,
+    pub(super) transactions: IntCounterVec,
+    pub(super) connect_round_trips: IntCounterVec,
+    pub(super) network_seconds: CounterVec,
+    pub(super) database_seconds: CounterVec,
+    pub(super) transfer_seconds: CounterVec,
+    pub(super) request_seconds: CounterVec,
+    pub(super) think_seconds: CounterVec,
+    pub(super) idle_in_transaction_seconds: CounterVec,
+    pub(super) receive_bytes: IntCounterVec,
+    pub(super) transmit_bytes: IntCounterVec,
+    pub(super) origin_last_seen: IntGaugeVec,
+    pub(super) origin_expiry: IntGaugeVec,
+}
+
+impl Families {
+    #[expect(clippy::too_many_lines, reason = "one line of facts for each family")]
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let new = Maker { registry };
+        Ok(Self {
+            build_info: new.gauges(
+                "build_info",
+                "Always 1; the build is in the labels",
+                &["version", "commit"],
+            )?,
+            config_reloads: new.counters(
+                "config_reloads_total",
+                "Reloads of the configuration",
+                &["result"],
+            )?,
+            config_last_reload_successful: new.gauge(
+                "config_last_reload_successful",
+                "Whether the last reload was taken",
+            )?,
+            config_last_reload_success_timestamp: new.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When a configuration was last taken",
+            )?,
+            config_generation: new.gauge(
+                "config_generation",
+                "The generation of the policy in force",
+            )?,
+
+            connections_accepted: new.counters(
+                "connections_accepted_total",
+                "Connections accepted, whatever became of them",
+                LISTENER,
+            )?,
+            probes: new.counters(
+                "probes_total",
+                "Connections closed by the client before a first byte: health checks",
+                LISTENER,
+            )?,
+            accept_errors: new.counters(
+                "accept_errors_total",
+                "Failures of accept()",
+                &["reason"],
+            )?,
+            log_events_dropped: new.counters(
+                "log_events_dropped_total",
+                "Log lines that were not written",
+                &["sink"],
+            )?,
+            openings_in_progress: new.gauges(
+                "openings_in_progress",
+                "Connections between accept and their session or refusal",
+                LISTENER,
+            )?,
+            opening_duration: new.histograms(
+                "opening_duration_seconds",
+                "The phases of an opening",
+                &["listener", "phase"],
+                OPENING,
+            )?,
+            tls_handshakes: new.counters(
+                "tls_handshakes_total",
+                "TLS handshakes with clients",
+                &["listener", "version", "result"],
+            )?,
+            tls_certificate_expiry: new.gauges(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When a certificate ends",
+                &["kind"],
+            )?,
+            gateway_overhead: new.histograms(
+                "gateway_overhead_seconds",
+                "Time a flight spent in the gateway itself",
+                LISTENER,
+                OVERHEAD,
+            )?,
+            upstream_up: new.gauges(
+                "upstream_up",
+                "Whether the server answered the last probe or connection",
+                LISTENER,
+            )?,
+            upstream_rtt: new.seconds_gauges(
+                "upstream_rtt_seconds",
+                "Least round-trip time to the server, as the kernel saw it last",
+                LISTENER,
+            )?,
+            upstream_connect_duration: new.histograms(
+                "upstream_connect_duration_seconds",
+                "Time to connect to the server",
+                LISTENER,
+                OPENING,
+            )?,
+            upstream_connect_failures: new.counters(
+                "upstream_connect_failures_total",
+                "Connections to the server that failed",
+                &["listener", "reason"],
+            )?,
+            cancels: new.counters(
+                "cancels_total",
+                "Cancel requests",
+                &["listener", "result"],
+            )?,
+            frames_lost: new.counters(
+                "frames_lost_total",
+                "Sessions whose bytes stopped making sense as messages; they were forwarded all the same",
+                LISTENER,
+            )?,
+
+            decisions: new.counters(
+                "decisions_total",
+                "Connections admitted and refused",
+                &["listener", "origin", "decision", "reason"],
+            )?,
+            connections: new.gauges("connections", "Live sessions", ORIGIN)?,
+            connections_limit: new.gauges(
+                "connections_limit",
+                "Sessions the origin may have; absent without a limit",
+                ORIGIN,
+            )?,
+            connection_duration: new.histograms(
+                "connection_duration_seconds",
+                "From accept to the end of the session",
+                ORIGIN,
+                LIFETIME,
+            )?,
+            connections_closed: new.counters(
+                "connections_closed_total",
+                "Sessions that ended",
+                &["listener", "origin", "cause"],
+            )?,
+            sessions_revoked: new.counters(
+                "sessions_revoked_total",
+                "Sessions ended because the policy admits them no longer",
+                &["origin", "cause"],
+            )?,
+            auth_failures: new.counters(
+                "auth_failures_total",
+                "Logins that the server refused",
+                ORIGIN,
+            )?,
+            client_rtt: new.histograms(
+                "client_rtt_seconds",
+                "Least round-trip time of a client connection, as the kernel saw it",
+                ORIGIN,
+                RTT,
+            )?,
+            client_rtt_min: new.seconds_gauges(
+                "client_rtt_min_seconds",
+                "The least of the recent round-trip times",
+                &["origin"],
+            )?,
+            client_retransmits: new.counters(
+                "client_retransmits_total",
+                "Segments sent again to clients",
+                &["origin"],
+            )?,
+            database_duration: new.histograms(
+                "database_duration_seconds",
+                "Time the database took for a flight",
+                ORIGIN,
+                DATABASE,
+            )?,
+            flights: new.counters(
+                "flights_total",
+                "Requests up to the point where the client waits, with their answers",
+                ORIGIN,
+            )?,
+            flights_pipelined: new.counters(
+                "flights_pipelined_total",
+                "Flights sent while others were unanswered; not in the histogram",
+                ORIGIN,
+            )?,
+            transactions: new.counters("transactions_total", "Transactions that ended", ORIGIN)?,
+            connect_round_trips: new.counters(
+                "connect_round_trips_total",
+                "Round trips that openings took",
+                ORIGIN,
+            )?,
+            network_seconds: new.seconds(
+                "network_seconds_total",
+                "Time on the path: round trips times the least round-trip time",
+                &["listener", "origin", "leg"],
+            )?,
+            database_seconds: new.seconds(
+                "database_seconds_total",
+                "Time the database took",
+                ORIGIN,
+            )?,
+            transfer_seconds: new.seconds(
+                "transfer_seconds_total",
+                "Time answers waited for the client to take them",
+                ORIGIN,
+            )?,
+            request_seconds: new.seconds(
+                "request_seconds_total",
+                "Time from a request's first byte to its last",
+                ORIGIN,
+            )?,
+            think_seconds: new.seconds(
+                "think_seconds_total",
+                "Time between an answer and the next request, the round trip taken off",
+                ORIGIN,
+            )?,
+            idle_in_transaction_seconds: new.seconds(
+                "idle_in_transaction_seconds_total",
+                "The part of such time that passed inside a transaction",
+                ORIGIN,
+            )?,
+            receive_bytes: new.counters("receive_bytes_total", "Bytes from clients", ORIGIN)?,
+            transmit_bytes: new.counters("transmit_bytes_total", "Bytes to clients", ORIGIN)?,
+            origin_last_seen: new.gauges(
+                "origin_last_seen_timestamp_seconds",
+                "When a session of the origin last began or ended; 0 for never",
+                &["origin"],
+            )?,
+            origin_expiry: new.gauges(
+                "origin_expiry_timestamp_seconds",
+                "When the origin expires; absent without an end",
+                &["origin"],
+            )?,
+        })
+    }
+
+    /// Forgets every child whose origin is gone: `keep` is asked with a child's listener, where it has one, and its origin.
+    pub(super) fn retain(&self, keep: &dyn Fn(Option<&str>, &str) -> bool) {
+        retain(&self.decisions, keep);
+        retain(&self.connections, keep);
+        retain(&self.connections_limit, keep);
+        retain(&self.connection_duration, keep);
+        retain(&self.connections_closed, keep);
+        retain(&self.sessions_revoked, keep);
+        retain(&self.auth_failures, keep);
+        retain(&self.client_rtt, keep);
+        retain(&self.client_rtt_min, keep);
+        retain(&self.client_retransmits, keep);
+        retain(&self.database_duration, keep);
+        retain(&self.flights, keep);
+        retain(&self.flights_pipelined, keep);
+        retain(&self.transactions, keep);
+        retain(&self.connect_round_trips, keep);
+        retain(&self.network_seconds, keep);
+        retain(&self.database_seconds, keep);
+        retain(&self.transfer_seconds, keep);
+        retain(&self.request_seconds, keep);
+        retain(&self.think_seconds, keep);
+        retain(&self.idle_in_transaction_seconds, keep);
+        retain(&self.receive_bytes, keep);
+        retain(&self.transmit_bytes, keep);
+        retain(&self.origin_last_seen, keep);
+        retain(&self.origin_expiry, keep);
+    }
+}
+
+/// The child of a family with these labels, made where it is not there yet.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where labels become handles"
+)]
+pub(super) fn child<B: MetricVecBuilder>(family: &MetricVec<B>, labels: &[&str]) -> B::M {
+    family.with_label_values(labels)
+}
+
+/// A family does not list its own children's labels but in what it would print: that is enough for a reload.
+fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, keep: &dyn Fn(Option<&str>, &str) -> bool) {
+    let names: Vec<String> = family
+        .desc()
+        .iter()
+        .flat_map(|desc| desc.variable_labels.iter().cloned())
+        .collect();
+    for printed in family.collect().iter().flat_map(MetricFamily::get_metric) {
+        let value = |name: &str| {
+            let labels = printed.get_label().iter();
+            labels
+                .filter(|label| label.name() == name)
+                .map(LabelPair::value)
+                .next()
+        };
+        let listener = value("listener");
+        if value("origin").is_none_or(|origin| keep(listener, origin)) {
+            continue;
+        }
+        let values: Vec<&str> = names
+            .iter()
+            .map(|name| value(name).unwrap_or_default())
+            .collect();
+        // a child that somebody else removed meanwhile is no loss
+        drop(family.remove_label_values(&values));
+    }
+}
+
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn registered<C: Collector + Clone + 'static>(&self, family: C) -> prometheus::Result<C> {
+        self.registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        self.registered(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
+        self.registered(CounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.registered(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.registered(IntGaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn seconds_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<GaugeVec> {
+        self.registered(GaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
+        self.registered(HistogramVec::new(opts, labels)?)
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("doorward")
+}
+
+const LISTENER: &[&str] = &["listener"];
+const ORIGIN: &[&str] = &["listener", "origin"];
+
+// Log-spaced, at most 20 each: about three to a decade where it matters.
+const RTT: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15,
+    0.2, 0.3, 0.5, 1.0,
+];
+const DATABASE: &[f64] = &[
+    0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+    10.0, 30.0,
+];
+const OVERHEAD: &[f64] = &[
+    0.000_01, 0.000_02, 0.000_03, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01,
+];
+const OPENING: &[f64] = &[
+    0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
+];
+const LIFETIME: &[f64] = &[
+    0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0,
+];

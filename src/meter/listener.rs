@@ -1,0 +1,156 @@
+//! The handles of one listener and the server behind it. Floor 1.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, local::LocalHistogram};
+
+use super::families::{Families, child};
+
+#[derive(Debug)]
+pub struct ListenerMeters {
+    name: Box<str>,
+    families: Arc<Families>,
+    accepted: IntCounter,
+    probes: IntCounter,
+    openings: IntGauge,
+    phases: [Histogram; Phase::ALL.len()],
+    overhead: Histogram,
+    upstream_up: IntGauge,
+    upstream_rtt: Gauge,
+    upstream_connect: Histogram,
+    frames_lost: IntCounter,
+}
+
+/// What an opening consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The TLS handshake.
+    Tls,
+    /// From accept to the decision.
+    Opening,
+    /// Connecting to the server.
+    Dial,
+    /// From the dialled server to its yes.
+    Login,
+}
+
+/// An opening in progress: counted while it lives.
+#[derive(Debug)]
+pub struct Opening(IntGauge);
+
+impl ListenerMeters {
+    pub(super) fn new(families: &Arc<Families>, name: &str) -> Self {
+        let of = [name];
+        for version in ["1.2", "1.3"] {
+            child(&families.tls_handshakes, &[name, version, "success"]);
+        }
+        child(&families.tls_handshakes, &[name, "none", "failure"]);
+        Self {
+            name: name.into(),
+            accepted: child(&families.connections_accepted, &of),
+            probes: child(&families.probes, &of),
+            openings: child(&families.openings_in_progress, &of),
+            phases: Phase::ALL
+                .map(|phase| child(&families.opening_duration, &[name, phase.label()])),
+            overhead: child(&families.gateway_overhead, &of),
+            upstream_up: child(&families.upstream_up, &of),
+            upstream_rtt: child(&families.upstream_rtt, &of),
+            upstream_connect: child(&families.upstream_connect_duration, &of),
+            frames_lost: child(&families.frames_lost, &of),
+            families: Arc::clone(families),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection was accepted; its opening lasts until the value is dropped.
+    pub fn accepted(&self) -> Opening {
+        self.accepted.inc();
+        self.openings.inc();
+        Opening(self.openings.clone())
+    }
+
+    /// The client closed before it had sent a byte: somebody's health check.
+    pub fn probe(&self) {
+        self.probes.inc();
+    }
+
+    pub fn phase(&self, phase: Phase, took: Duration) {
+        if let Some(histogram) = self.phases.get(phase as usize) {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
+
+    /// A handshake with a client: the version it ended in (`1.2`, `1.3`), or `None` where it failed.
+    pub fn tls_handshake(&self, version: Option<&'static str>) {
+        let (version, result) = version.map_or(("none", "failure"), |version| (version, "success"));
+        child(
+            &self.families.tls_handshakes,
+            &[&self.name, version, result],
+        )
+        .inc();
+    }
+
+    /// The server took a connection, after this time; `rtt` is the kernel's least round-trip time of it.
+    pub fn upstream_connected(&self, took: Duration, rtt: Option<Duration>) {
+        self.upstream_up.set(1);
+        self.upstream_connect.observe(took.as_secs_f64());
+        if let Some(rtt) = rtt {
+            self.upstream_rtt.set(rtt.as_secs_f64());
+        }
+    }
+
+    /// `reason` is a word of a closed set, such as `refused` or `timeout`.
+    pub fn upstream_failed(&self, reason: &'static str) {
+        self.upstream_up.set(0);
+        child(
+            &self.families.upstream_connect_failures,
+            &[&self.name, reason],
+        )
+        .inc();
+    }
+
+    /// What the last probe found.
+    pub fn upstream_up(&self, up: bool) {
+        self.upstream_up.set(i64::from(up));
+    }
+
+    pub fn upstream_is_up(&self) -> bool {
+        self.upstream_up.get() == 1
+    }
+
+    /// A cancel request and what became of it: a word of a closed set, such as `forwarded` or `refused`.
+    pub fn cancel(&self, result: &'static str) {
+        child(&self.families.cancels, &[&self.name, result]).inc();
+    }
+
+    /// A session whose bytes stopped making sense as messages.
+    pub fn frame_lost(&self) {
+        self.frames_lost.inc();
+    }
+
+    pub(super) fn local_overhead(&self) -> LocalHistogram {
+        self.overhead.local()
+    }
+}
+
+impl Phase {
+    const ALL: [Self; 4] = [Self::Tls, Self::Opening, Self::Dial, Self::Login];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Opening => "opening",
+            Self::Dial => "dial",
+            Self::Login => "login",
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

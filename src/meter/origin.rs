@@ -1,0 +1,210 @@
+//! The handles of one origin on one listener. Floor 1.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+
+use super::{
+    families::{Families, child},
+    rtt::RttBook,
+    status::OriginStatus,
+    timestamp,
+};
+
+/// Taken once per session; everything in it only adds.
+#[derive(Debug)]
+pub struct OriginMeters {
+    listener: Box<str>,
+    name: Box<str>,
+    families: Arc<Families>,
+    connections: IntGauge,
+    connection_duration: Histogram,
+    auth_failures: IntCounter,
+    client_rtt: Histogram,
+    client_rtt_min: Gauge,
+    client_retransmits: IntCounter,
+    connect_round_trips: IntCounter,
+    last_seen: IntGauge,
+    recent_rtts: Mutex<RttBook>,
+    pub(super) database_duration: Histogram,
+    pub(super) flights: IntCounter,
+    pub(super) flights_pipelined: IntCounter,
+    pub(super) transactions: IntCounter,
+    pub(super) network_client: Counter,
+    pub(super) network_upstream: Counter,
+    pub(super) database_seconds: Counter,
+    pub(super) transfer_seconds: Counter,
+    pub(super) request_seconds: Counter,
+    pub(super) think_seconds: Counter,
+    pub(super) idle_in_transaction_seconds: Counter,
+    pub(super) receive_bytes: IntCounter,
+    pub(super) transmit_bytes: IntCounter,
+}
+
+/// A session of an origin: counted as live while it lives.
+#[derive(Debug)]
+pub struct Attendance(Arc<OriginMeters>);
+
+impl OriginMeters {
+    pub(super) fn new(families: &Arc<Families>, listener: &str, name: &str) -> Self {
+        let of = [listener, name];
+        Self {
+            listener: listener.into(),
+            name: name.into(),
+            connections: child(&families.connections, &of),
+            connection_duration: child(&families.connection_duration, &of),
+            auth_failures: child(&families.auth_failures, &of),
+            client_rtt: child(&families.client_rtt, &of),
+            client_rtt_min: child(&families.client_rtt_min, &[name]),
+            client_retransmits: child(&families.client_retransmits, &[name]),
+            connect_round_trips: child(&families.connect_round_trips, &of),
+            last_seen: child(&families.origin_last_seen, &[name]),
+            recent_rtts: Mutex::default(),
+            database_duration: child(&families.database_duration, &of),
+            flights: child(&families.flights, &of),
+            flights_pipelined: child(&families.flights_pipelined, &of),
+            transactions: child(&families.transactions, &of),
+            network_client: child(&families.network_seconds, &[listener, name, "client"]),
+            network_upstream: child(&families.network_seconds, &[listener, name, "upstream"]),
+            database_seconds: child(&families.database_seconds, &of),
+            transfer_seconds: child(&families.transfer_seconds, &of),
+            request_seconds: child(&families.request_seconds, &of),
+            think_seconds: child(&families.think_seconds, &of),
+            idle_in_transaction_seconds: child(&families.idle_in_transaction_seconds, &of),
+            receive_bytes: child(&families.receive_bytes, &of),
+            transmit_bytes: child(&families.transmit_bytes, &of),
+            families: Arc::clone(families),
+        }
+    }
+
+    /// Takes over what the configuration says now.
+    pub(super) fn declare(
+        &self,
+        families: &Families,
+        limit: Option<u32>,
+        expires: Option<SystemTime>,
+    ) {
+        let of = [&*self.listener, &*self.name];
+        match limit {
+            Some(limit) => child(&families.connections_limit, &of).set(i64::from(limit)),
+            // absent already is as good
+            None => drop(families.connections_limit.remove_label_values(&of)),
+        }
+        match expires {
+            Some(at) => child(&families.origin_expiry, &[&self.name]).set(timestamp(at)),
+            None => drop(families.origin_expiry.remove_label_values(&[&*self.name])),
+        }
+    }
+
+    pub fn listener(&self) -> &str {
+        &self.listener
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A session begins; it is live until the value is dropped.
+    pub fn attend(self: Arc<Self>, now: SystemTime) -> Attendance {
+        self.connections.inc();
+        self.last_seen.set(timestamp(now));
+        Attendance(self)
+    }
+
+    /// The opening took so many of the client's round trips, each of at least `rtt`.
+    pub fn opened(&self, turns: u32, rtt: Option<Duration>) {
+        self.connect_round_trips.inc_by(u64::from(turns));
+        if let Some(rtt) = rtt {
+            self.network_client
+                .inc_by(rtt.as_secs_f64() * f64::from(turns));
+        }
+    }
+
+    /// The kernel's least round-trip time of a client connection, which carried `flights` since the last sample.
+    pub fn client_rtt(&self, rtt: Duration, flights: u64) {
+        self.client_rtt.observe(rtt.as_secs_f64());
+        let mut recent = self
+            .recent_rtts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recent.add(rtt, flights);
+        if let Some(least) = recent.least() {
+            self.client_rtt_min.set(least.as_secs_f64());
+        }
+    }
+
+    pub fn client_retransmits(&self, segments: u64) {
+        self.client_retransmits.inc_by(segments);
+    }
+
+    /// The server refused the login.
+    pub fn auth_failure(&self) {
+        self.auth_failures.inc();
+    }
+
+    /// A session ended because the policy admits it no longer; `cause` is a label of `policy::Reason`.
+    pub fn revoked(&self, cause: &'static str) {
+        child(&self.families.sessions_revoked, &[&self.name, cause]).inc();
+    }
+
+    /// A session ended, `lasted` after its connection was accepted; `cause` is a word of a closed set.
+    pub fn closed(&self, cause: &'static str, lasted: Duration, now: SystemTime) {
+        child(
+            &self.families.connections_closed,
+            &[&self.listener, &self.name, cause],
+        )
+        .inc();
+        self.connection_duration.observe(lasted.as_secs_f64());
+        self.last_seen.set(timestamp(now));
+    }
+
+    pub(super) fn status(&self) -> OriginStatus {
+        let recent = self
+            .recent_rtts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        OriginStatus {
+            listener: (*self.listener).into(),
+            origin: (*self.name).into(),
+            sessions: u64::try_from(self.connections.get()).unwrap_or_default(),
+            rtt_least: recent.least(),
+            rtt_p50: recent.quantile(0.5),
+            rtt_p90: recent.quantile(0.9),
+            flights: self.flights.get(),
+            database_seconds: self.database_seconds.get(),
+            network_client_seconds: self.network_client.get(),
+            network_upstream_seconds: self.network_upstream.get(),
+            transfer_seconds: self.transfer_seconds.get(),
+            receive_bytes: self.receive_bytes.get(),
+            transmit_bytes: self.transmit_bytes.get(),
+            last_seen: u64::try_from(self.last_seen.get())
+                .ok()
+                .filter(|at| *at > 0),
+        }
+    }
+}
+
+impl Attendance {
+    /// The handles themselves, for somebody who must not count as a session.
+    pub fn meters(&self) -> &Arc<OriginMeters> {
+        &self.0
+    }
+}
+
+impl Deref for Attendance {
+    type Target = OriginMeters;
+
+    fn deref(&self) -> &OriginMeters {
+        &self.0
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
