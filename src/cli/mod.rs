@@ -1,1 +1,243 @@
-//! The commands. Floor 5.
+//! The commands. Floor 5: the clap types, and one file per command.
+//!
+//! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
+
+mod output;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use output::Output;
+
+use crate::config;
+
+/// How the process ends (sysexits where they exist).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Fine = 0,
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The question was answered, and the answer is no.
+    No = 3,
+    /// No daemon, or an address that cannot be bound.
+    Unavailable = 69,
+    /// Something must not be read.
+    NotPermitted = 77,
+    /// The configuration has errors.
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<&config::LoadError> for Exit {
+    fn from(error: &config::LoadError) -> Self {
+        match error {
+            config::LoadError::Unreadable { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Self::NotPermitted
+            }
+            config::LoadError::Unreadable { .. } | config::LoadError::Problems(_) => {
+                Self::Configuration
+            }
+        }
+    }
+}
+
+/// The doorkeeper of a self-managed database.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version = VERSION, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The allowlist [default: /etc/doorward/allowlist.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The control socket of the daemon
+    #[arg(long, global = true, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    pub format: Format,
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub color: Color,
+    /// Say only what is wrong
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+impl Global {
+    /// The allowlist that is meant.
+    pub fn config_or_default(&self) -> PathBuf {
+        self.config
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stand in front of the database
+    Run(RunArgs),
+    /// Say everything that is wrong with an allowlist
+    Check(CheckArgs),
+    /// Explain who may come in, and why not
+    Why(WhyArgs),
+    /// Put the changed allowlist in force
+    Reload,
+    /// Show who is connected and where the time goes
+    Status,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Without a file: the protocol spoken (postgres)
+    #[arg(long, requires = "upstream", conflicts_with = "config")]
+    pub protocol: Option<String>,
+    /// Without a file: the database, as host:port, a unix socket, or its folder
+    #[arg(
+        long,
+        requires = "protocol",
+        requires = "listen",
+        value_name = "ADDRESS"
+    )]
+    pub upstream: Option<String>,
+    /// Without a file: where to accept connections; may be repeated
+    #[arg(long, requires = "upstream", value_name = "ADDRESS:PORT")]
+    pub listen: Vec<String>,
+    /// Without a file: who may come in, an address or a network; may be repeated
+    #[arg(long, requires = "upstream", value_name = "NETWORK")]
+    pub allow: Vec<String>,
+    /// Where metrics and health are served
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin_http: Option<String>,
+    /// Where certificates and the last good allowlist are kept
+    #[arg(long, value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
+    /// auto, json or text
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl RunArgs {
+    /// The settings that the command line gives.
+    pub fn overrides(&self, global: &Global) -> config::Overrides {
+        config::Overrides {
+            admin_http: self.admin_http.clone(),
+            admin_socket: global.admin_socket.clone(),
+            state_dir: self.state_dir.clone(),
+            log_format: self.log_format.clone(),
+            log_level: self.log_level.clone(),
+        }
+    }
+
+    /// The one listener of a run without a file.
+    pub fn listener(&self) -> Option<config::FlagListener> {
+        Some(config::FlagListener {
+            protocol: self.protocol.clone()?,
+            upstream: self.upstream.clone()?,
+            listen: self.listen.clone(),
+            allow: self.allow.clone(),
+        })
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The allowlist; otherwise that of --config
+    pub file: Option<PathBuf>,
+    /// Look at the text alone: no certificate, port or database
+    #[arg(long)]
+    pub offline: bool,
+    /// End with 78 for a warning, too
+    #[arg(long)]
+    pub deny_warnings: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct WhyArgs {
+    /// Where the client connects from
+    pub address: String,
+    #[arg(long)]
+    pub user: String,
+    /// The user's name when absent, as PostgreSQL does
+    #[arg(long)]
+    pub database: Option<String>,
+    /// May be left out when there is one
+    #[arg(long)]
+    pub listener: Option<String>,
+    /// The connection is encrypted
+    #[arg(long)]
+    pub tls: bool,
+    /// physical or logical
+    #[arg(long, value_name = "KIND")]
+    pub replication: Option<String>,
+    /// Another time than now, as RFC 3339 has it
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+}
+
+/// Runs what the command line asks for. Ends by returning; the caller exits.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // help and version come this way too, on the standard output; nobody is left to tell when that is closed
+            let _closed = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Fine
+            };
+        }
+    };
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let mut output = Output::new(&cli.global, &mut out, &mut err);
+    match cli.command {
+        Command::Run(_)
+        | Command::Check(_)
+        | Command::Why(_)
+        | Command::Reload
+        | Command::Status => output.complain("not built yet"),
+    }
+    Exit::Failed
+}
+
+/// The version and the commit it was built from.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("DOORWARD_COMMIT"),
+    ")"
+);
+
+const DEFAULT_CONFIG: &str = "/etc/doorward/allowlist.yaml";

@@ -3,8 +3,14 @@
 //! text -> `raw` (serde only, lenient and spanned) -> [`Settings`] and `policy::Rules`. Nothing outside this module
 //! knows YAML, and only `load` reads policy text and the environment.
 
+mod load;
+mod problems;
 mod settings;
 
+pub use load::{
+    Environment, FlagListener, LoadError, Loaded, Overrides, admin_sockets, from_flags, load, parse,
+};
+pub use problems::{Place, Problem, Problems, Severity};
 pub use settings::{
     Admin, Limits, Listener, Log, LogFormat, Protocol, Settings, Tls, TlsFiles, UpstreamAddress,
 };

@@ -1,0 +1,35 @@
+//! Tells the binary which commit it was built from; `unknown` outside a checkout.
+
+use std::{path::Path, process::Command};
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    // in a worktree HEAD and the refs are not under .git: git knows where they are
+    for name in head_and_its_ref() {
+        if let Some(path) = git(&["rev-parse", "--git-path", &name])
+            && Path::new(&path).exists()
+        {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo:rustc-env=DOORWARD_COMMIT={commit}");
+}
+
+fn head_and_its_ref() -> Vec<String> {
+    let branch = git(&["symbolic-ref", "-q", "HEAD"]);
+    let mut names = vec!["HEAD".to_owned(), "packed-refs".to_owned()];
+    names.extend(branch);
+    names
+}
+
+/// What git answers; `None` without git, and where the checkout is not this crate's own.
+fn git(arguments: &[&str]) -> Option<String> {
+    if !Path::new(".git").exists() {
+        return None;
+    }
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let answer = String::from_utf8(output.stdout).ok()?;
+    let answer = answer.trim();
+    (output.status.success() && !answer.is_empty()).then(|| answer.to_owned())
+}

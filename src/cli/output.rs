@@ -1,0 +1,44 @@
+//! Where a command writes. Floor 5.
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal as _, Write},
+};
+
+use super::{Color, Format, Global};
+
+/// The two streams of a command and how to write on them. A closed stream is no error: nobody is left to tell.
+pub struct Output<'a> {
+    pub format: Format,
+    pub color: bool,
+    pub quiet: bool,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl<'a> Output<'a> {
+    pub fn new(global: &Global, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        Self {
+            format: global.format,
+            color: match global.color {
+                Color::Auto => std::io::stdout().is_terminal(),
+                Color::Always => true,
+                Color::Never => false,
+            },
+            quiet: global.quiet,
+            out,
+            err,
+        }
+    }
+
+    /// The answer, with a line end.
+    pub fn say(&mut self, text: impl Display) {
+        let _closed = writeln!(self.out, "{text}");
+        let _closed = self.out.flush();
+    }
+
+    /// What is wrong, with a line end.
+    pub fn complain(&mut self, text: impl Display) {
+        let _closed = writeln!(self.err, "{text}");
+    }
+}
