@@ -1,0 +1,24 @@
+# What a person does with this house. Each verb is one line that could as well be typed.
+SHELL = /bin/bash
+PREFIX = /usr
+
+.PHONY: demo test bench install uninstall
+
+demo:       # a throw-away PostgreSQL, the gateway before it, and what each client sees; ONCE=1 ends by itself
+	@deploy/demo
+
+test:       # everything that must hold before a change lands
+	tests/setup
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	cargo test --locked
+
+bench:
+	cargo bench --locked
+
+install:    # DESTDIR and PREFIX as usual
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" deploy/install
+
+uninstall:
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" deploy/install --remove
