@@ -1,1 +1,3 @@
 //! The life of one connection. Floor 3.
+
+pub mod relay;
