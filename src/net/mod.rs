@@ -2,6 +2,13 @@
 //!
 //! Only this module opens sockets, and only it holds the `unsafe` there must be (`kernel.rs`).
 
+pub mod certificate;
+pub mod kernel;
+mod listen;
 mod stream;
+pub mod tls;
+mod upstream;
 
+pub use listen::{bind, tune};
 pub use stream::Stream;
+pub use upstream::{DialError, Upstream};

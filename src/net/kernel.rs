@@ -1,0 +1,139 @@
+//! What only the kernel knows or does: a connection's round-trip time, this process's limits and names. Floor 1.
+//!
+//! The one file of the program with `unsafe` in it.
+#![expect(
+    unsafe_code,
+    reason = "these calls have no safe wrapper; each block is one call on memory owned here"
+)]
+
+use std::{io, mem, os::fd::AsRawFd, time::Duration};
+
+use tokio::net::TcpStream;
+
+/// What the kernel has counted on one TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpFacts {
+    /// The shortest round trip it has seen, handshake included; `None` as long as there is no sample.
+    /// `tcpi_rtt` is never used: on a database connection it measures how long the application thinks.
+    pub min_rtt: Option<Duration>,
+    /// Segments sent again since the connection began.
+    pub retransmits: u32,
+}
+
+/// Reads `TCP_INFO`; `None` where the kernel is too old to know the minimum, or the socket is none.
+pub fn tcp_facts(socket: &TcpStream) -> Option<TcpFacts> {
+    const NEEDED: usize = mem::offset_of!(libc::tcp_info, tcpi_min_rtt) + size_of::<u32>();
+    // SAFETY: `tcp_info` is plain integers, for which all bytes zero is a value.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    // SAFETY: `info` and `length` outlive the call, and `length` says how large `info` is.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    // an older kernel fills less of the structure and says so in the length
+    if answer != 0 || (length as usize) < NEEDED {
+        return None;
+    }
+    let sampled = info.tcpi_min_rtt != NO_SAMPLE;
+    Some(TcpFacts {
+        min_rtt: sampled.then(|| Duration::from_micros(u64::from(info.tcpi_min_rtt))),
+        retransmits: info.tcpi_total_retrans,
+    })
+}
+
+/// The shortest round trip the kernel has seen on this connection.
+pub fn tcp_min_rtt(socket: &TcpStream) -> Option<Duration> {
+    tcp_facts(socket)?.min_rtt
+}
+
+/// Keeps what passes through (passwords, keys) out of core dumps and away from debuggers of the same user.
+pub fn forbid_dumps() -> io::Result<()> {
+    // SAFETY: takes and returns integers only.
+    let answer = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    ok(answer)
+}
+
+/// Raises the soft limit of open descriptors to the hard one, and tells it: every session needs two.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` outlives the call.
+    let answer = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    ok(answer)?;
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` outlives the call.
+        let answer = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        ok(answer)?;
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// The effective user of this process.
+pub fn user_id() -> u32 {
+    // SAFETY: cannot fail and touches no memory.
+    unsafe { libc::geteuid() }
+}
+
+/// The machine's own name, as `hostname` prints it; `None` if it has none that is text.
+pub fn host_name() -> Option<String> {
+    let mut name = [0_u8; 256];
+    // SAFETY: writes at most `name.len()` bytes to `name`, which outlives the call.
+    let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
+    ok(answer).ok()?;
+    let text = std::ffi::CStr::from_bytes_until_nul(&name).ok()?;
+    text.to_str()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+}
+
+fn ok(answer: libc::c_int) -> io::Result<()> {
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// `tcpi_min_rtt` before the first sample (`tcp_min_rtt()` of the kernel starts at all ones).
+const NO_SAMPLE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_handshake_alone_gives_a_round_trip() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let facts = tcp_facts(&accepted).unwrap();
+        assert!(facts.min_rtt.unwrap() < Duration::from_secs(1));
+        assert_eq!(facts.retransmits, 0);
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_the_hard_one_afterwards() {
+        let raised = raise_descriptor_limit().unwrap();
+        assert!(raised > 0);
+        assert_eq!(raise_descriptor_limit().unwrap(), raised);
+    }
+
+    #[test]
+    fn the_machine_has_a_name() {
+        assert!(host_name().is_some());
+    }
+}

@@ -1,0 +1,73 @@
+//! Listening sockets, and how accepted ones are set. Floor 1.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Binds one address and listens. An IPv6 socket takes no IPv4 clients: each family is its own line in the configuration.
+///
+/// Called inside a runtime, which the listener then belongs to.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // a restart must not wait for the old connections' TIME_WAIT
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Sets a TCP socket of either leg: no delay for small messages, and a dead peer is noticed.
+pub fn tune(socket: &TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6);
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Connections the kernel completes ahead of `accept`; the kernel caps it by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// How long written bytes may stay unacknowledged.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_an_error_and_not_shared() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = bind(first.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn both_families_listen_on_one_port() {
+        let v6 = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = v6.local_addr().unwrap().port();
+        bind(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_accepted_socket_sends_small_messages_at_once() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        tune(&client).unwrap();
+        assert!(client.nodelay().unwrap());
+        assert!(SockRef::from(&client).keepalive().unwrap());
+    }
+}

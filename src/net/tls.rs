@@ -1,0 +1,250 @@
+//! The listener's TLS: from PEM files to what a handshake needs. Floor 1.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio_rustls::rustls::{
+    self, CipherSuite, ServerConfig, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::NoServerSessionStorage,
+    sign::CertifiedKey,
+};
+
+use crate::policy::TlsVersion;
+
+/// A certificate with its chain, and the key to it.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    /// Where the certificate was read, for messages.
+    place: PathBuf,
+}
+
+/// Why there is no TLS to offer. One sentence each, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("cannot read {path}: {error}; doorward's user must be able to read it")]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{path} is a private key that everybody on this machine may read: chmod o= {path}")]
+    Exposed { path: PathBuf },
+    #[error("{0} is larger than any certificate or key file")]
+    TooLarge(PathBuf),
+    #[error("{0} holds no PEM certificate")]
+    NoCertificate(PathBuf),
+    #[error("{0} holds no PEM private key without a pass phrase")]
+    NoKey(PathBuf),
+    #[error(
+        "the key does not fit the certificate {0}: give the key that the certificate was made for"
+    )]
+    Mismatch(PathBuf),
+    #[error("the certificate {path} cannot be used: {error}")]
+    Unusable { path: PathBuf, error: rustls::Error },
+    #[error("the end of {0} cannot be read from it: it is not an X.509 certificate")]
+    NotX509(PathBuf),
+}
+
+impl TlsError {
+    /// A matter of file permissions, not of contents.
+    pub const fn is_permission(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::Exposed { .. })
+    }
+}
+
+impl Identity {
+    /// Reads PEM files. A key that others than owner and group may read is refused.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let (pem, _) = read_bounded(certificate)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let chain = chain
+            .ok()
+            .filter(|chain| !chain.is_empty())
+            .ok_or_else(|| TlsError::NoCertificate(certificate.to_owned()))?;
+        let (pem, mode) = read_bounded(key)?;
+        if mode & OTHERS != 0 {
+            return Err(TlsError::Exposed {
+                path: key.to_owned(),
+            });
+        }
+        let key = PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|_not_a_key| TlsError::NoKey(key.to_owned()))?;
+        Ok(Self {
+            chain,
+            key,
+            place: certificate.to_owned(),
+        })
+    }
+
+    /// Whether the key is the certificate's.
+    pub fn fits(&self) -> bool {
+        CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider()).is_ok()
+    }
+
+    /// When the certificate ends.
+    pub fn ends(&self) -> Result<SystemTime, TlsError> {
+        let leaf = self.chain.first();
+        leaf.and_then(not_after)
+            .ok_or_else(|| TlsError::NotX509(self.place.clone()))
+    }
+
+    /// What handshakes use: TLS from `min` to 1.3, `postgresql` as the application protocol, no resumption of any kind
+    /// (it would outlive a change of the certificate, and database clients never ask for it).
+    pub fn server_config(self, min: TlsVersion) -> Result<Arc<ServerConfig>, TlsError> {
+        let place = self.place;
+        let unusable = |error| {
+            if matches!(error, rustls::Error::InconsistentKeys(_)) {
+                return TlsError::Mismatch(place.clone());
+            }
+            TlsError::Unusable {
+                path: place.clone(),
+                error,
+            }
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(versions(min))
+            .map_err(unusable)?
+            .with_no_client_auth()
+            .with_single_cert(self.chain, self.key)
+            .map_err(unusable)?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.ignore_client_order = true;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+}
+
+/// The end of a certificate's validity; `None` if it is not X.509.
+pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// The default provider with AES-128-GCM before the rest: the fastest suite wherever the processor has AES.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| !AES_128_GCM.contains(&suite.suite()));
+    provider
+}
+
+fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match min {
+        TlsVersion::V1_2 => &SINCE_1_2,
+        TlsVersion::V1_3 => &SINCE_1_3,
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
+    let unreadable = |error| TlsError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.take(MAX_PEM + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_PEM {
+        return Err(TlsError::TooLarge(path.to_owned()));
+    }
+    Ok((bytes, mode))
+}
+
+/// The registered name of PostgreSQL's protocol (RFC 7301, IANA).
+const ALPN: &[u8] = b"postgresql";
+const AES_128_GCM: [CipherSuite; 3] = [
+    CipherSuite::TLS13_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+];
+static SINCE_1_2: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS13, &rustls::version::TLS12];
+static SINCE_1_3: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+/// The permission bits of everybody else.
+const OTHERS: u32 = 0o007;
+const MAX_PEM: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use tokio_rustls::rustls::SupportedCipherSuite;
+
+    use super::*;
+
+    fn files(folder: &Path, certificate: &str, key: &str, mode: u32) -> (PathBuf, PathBuf) {
+        let (at_certificate, at_key) = (folder.join("server.crt"), folder.join("server.key"));
+        fs::write(&at_certificate, certificate).unwrap();
+        fs::write(&at_key, key).unwrap();
+        fs::set_permissions(&at_key, Permissions::from_mode(mode)).unwrap();
+        (at_certificate, at_key)
+    }
+
+    fn self_signed() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["db.example.com".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_key_that_everybody_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = self_signed();
+        let (at_certificate, at_key) = files(folder.path(), &certificate, &key, 0o644);
+        let error = Identity::read(&at_certificate, &at_key).err().unwrap();
+        assert!(error.is_permission(), "{error}");
+        fs::set_permissions(&at_key, Permissions::from_mode(0o640)).unwrap();
+        assert!(Identity::read(&at_certificate, &at_key).is_ok());
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, _) = self_signed();
+        let (_, other_key) = self_signed();
+        let (certificate, key) = files(folder.path(), &certificate, &other_key, 0o600);
+        let identity = Identity::read(&certificate, &key).unwrap();
+        let error = identity.server_config(TlsVersion::V1_2).unwrap_err();
+        assert!(matches!(error, TlsError::Mismatch(_)), "{error}");
+        assert!(!error.is_permission());
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_no_certificate_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = files(folder.path(), "hello", "hello", 0o600);
+        let error = Identity::read(&certificate, &key).err().unwrap();
+        assert!(error.to_string().contains("server.crt"), "{error}");
+        let error = Identity::read(&folder.path().join("none.crt"), &key);
+        assert!(error.err().unwrap().to_string().contains("none.crt"));
+    }
+
+    #[test]
+    fn nothing_is_resumed_and_aes_128_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = self_signed();
+        let (certificate, key) = files(folder.path(), &certificate, &key, 0o600);
+        let identity = Identity::read(&certificate, &key).unwrap();
+        assert!(identity.ends().unwrap() > SystemTime::UNIX_EPOCH);
+        let config = identity.server_config(TlsVersion::V1_2).unwrap();
+        assert_eq!(config.send_tls13_tickets, 0);
+        assert!(!config.session_storage.can_cache());
+        assert!(!config.ticketer.enabled());
+        assert_eq!(config.alpn_protocols, [b"postgresql".to_vec()]);
+        let suites: Vec<_> = provider()
+            .cipher_suites
+            .iter()
+            .map(SupportedCipherSuite::suite)
+            .collect();
+        assert_eq!(suites.first(), Some(&CipherSuite::TLS13_AES_128_GCM_SHA256));
+    }
+}

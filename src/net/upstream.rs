@@ -1,0 +1,302 @@
+//! The way to the database server. Floor 1: nothing is dialled for a client without a permit of the policy.
+
+use std::{
+    ffi::OsStr,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpStream, UnixStream, lookup_host},
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use super::{Stream, kernel, listen};
+use crate::policy::{CancelPermit, Permit};
+
+/// A database server behind a listener. Where it is reached is looked up by [`Upstream::refresh`] in the background,
+/// never inside a connection.
+#[derive(Debug)]
+pub struct Upstream {
+    place: Place,
+    /// Where the last look-up found it; kept when a later one fails.
+    doors: watch::Sender<Arc<[Door]>>,
+}
+
+/// As the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// What can be dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Door {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Why the server could not be reached. `Display` is for the log; clients are never told where the server is.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("{0} has no known address")]
+    Unresolved(String),
+    #[error("there is no PostgreSQL socket at {0}")]
+    NoSocket(PathBuf),
+    #[error("no connection to {place} within {within:?}")]
+    TimedOut { place: String, within: Duration },
+    #[error("no connection to {place}: {error}")]
+    Io { place: String, error: io::Error },
+}
+
+impl DialError {
+    /// The metric label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unresolved(_) => "unresolved",
+            Self::NoSocket(_) => "no_socket",
+            Self::TimedOut { .. } => "timeout",
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused => "refused",
+            Self::Io { .. } => "unreachable",
+        }
+    }
+}
+
+impl Upstream {
+    /// A server by name or address. A name is dialled once [`Upstream::refresh`] has found it.
+    pub fn tcp(host: &str, port: u16) -> Self {
+        let known = host
+            .parse::<IpAddr>()
+            .map(|ip| Door::Tcp(SocketAddr::new(ip, port)));
+        Self {
+            place: Place::Tcp {
+                host: host.to_owned(),
+                port,
+            },
+            doors: watch::Sender::new(known.into_iter().collect()),
+        }
+    }
+
+    /// A unix socket, or the folder that holds PostgreSQL's.
+    pub fn unix(path: PathBuf) -> Self {
+        Self {
+            doors: watch::Sender::new(unix_socket(&path).map(Door::Unix).into_iter().collect()),
+            place: Place::Unix(path),
+        }
+    }
+
+    /// A session's connection. `within` bounds all addresses together.
+    pub async fn connect(&self, _proof: &Permit, within: Duration) -> Result<Stream, DialError> {
+        self.dial(within).await
+    }
+
+    /// A connection for one cancel request.
+    pub async fn connect_for_cancel(
+        &self,
+        _proof: &CancelPermit,
+        within: Duration,
+    ) -> Result<Stream, DialError> {
+        self.dial(within).await
+    }
+
+    /// Whether the server takes connections: dials and hangs up without a word, which PostgreSQL takes for a health check
+    /// and does not log. Tells the round trip, 0 for a unix socket.
+    pub async fn probe(&self, within: Duration) -> Result<Option<Duration>, DialError> {
+        let stream = self.dial(within).await?;
+        Ok(match stream.tcp() {
+            Some(socket) => kernel::tcp_min_rtt(socket),
+            None => Some(Duration::ZERO),
+        })
+    }
+
+    /// Looks up where the server is. A failed look-up keeps what was known.
+    pub async fn refresh(&self) -> Result<(), DialError> {
+        let found: Arc<[Door]> = match &self.place {
+            Place::Tcp { host, .. } if host.parse::<IpAddr>().is_ok() => return Ok(()),
+            Place::Tcp { host, port } => {
+                let looked_up = timeout(LOOKUP, lookup_host((host.as_str(), *port))).await;
+                match looked_up {
+                    Ok(Ok(found)) => found.map(Door::Tcp).collect(),
+                    Ok(Err(_)) | Err(_) => Arc::new([]),
+                }
+            }
+            Place::Unix(path) => unix_socket(path).map(Door::Unix).into_iter().collect(),
+        };
+        if found.is_empty() {
+            return Err(self.nowhere());
+        }
+        self.doors.send_if_modified(|known| {
+            let moved = *known != found;
+            *known = found;
+            moved
+        });
+        Ok(())
+    }
+
+    async fn dial(&self, within: Duration) -> Result<Stream, DialError> {
+        let doors = Arc::clone(&self.doors.borrow());
+        let deadline = Instant::now() + within;
+        let mut last = self.nowhere();
+        for (tried, door) in doors.iter().enumerate() {
+            // an address that swallows packets may not use up the time of the ones after it
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(doors.len() - tried).unwrap_or(u32::MAX);
+            match timeout(share, door.open()).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    last = DialError::Io {
+                        place: door.to_string(),
+                        error,
+                    };
+                }
+                Err(_elapsed) => {
+                    last = DialError::TimedOut {
+                        place: door.to_string(),
+                        within: share,
+                    };
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn nowhere(&self) -> DialError {
+        match &self.place {
+            Place::Tcp { host, .. } => DialError::Unresolved(host.clone()),
+            Place::Unix(path) => DialError::NoSocket(path.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Door {
+    async fn open(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(address) => {
+                let socket = TcpStream::connect(address).await?;
+                listen::tune(&socket)?;
+                Ok(Stream::Tcp(socket))
+            }
+            Self::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The path itself, or in a folder `.s.PGSQL.5432`, else the only `.s.PGSQL.*`.
+fn unix_socket(path: &Path) -> Option<PathBuf> {
+    if !path.is_dir() {
+        return path.exists().then(|| path.to_owned());
+    }
+    let usual = path.join(".s.PGSQL.5432");
+    if usual.exists() {
+        return Some(usual);
+    }
+    let mut found = path
+        .read_dir()
+        .ok()?
+        .take(FOLDER_ENTRIES)
+        .filter_map(Result::ok)
+        .filter(|entry| is_postgres_socket(&entry.file_name()))
+        .map(|entry| entry.path());
+    let only = found.next()?;
+    found.next().is_none().then_some(only)
+}
+
+fn is_postgres_socket(name: &OsStr) -> bool {
+    let port = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(".s.PGSQL."));
+    port.is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+/// How long a name may take to be looked up, in the background.
+const LOOKUP: Duration = Duration::from_secs(10);
+/// How far a folder is searched for a socket: `/tmp` may be one.
+const FOLDER_ENTRIES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_port_is_refused_at_once_and_said_where() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let upstream = Upstream::tcp("127.0.0.1", address.port());
+        let error = upstream.probe(Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(error.label(), "refused");
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_dialled_only_after_it_was_looked_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Upstream::tcp("localhost", listener.local_addr().unwrap().port());
+        let early = upstream.probe(Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(early.label(), "unresolved");
+        upstream.refresh().await.unwrap();
+        assert!(upstream.probe(Duration::from_secs(5)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_up_keeps_what_was_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let upstream = Upstream::unix(path.clone());
+        fs::rename(&path, folder.path().join("moved")).unwrap();
+        assert!(upstream.refresh().await.is_err());
+        fs::rename(folder.path().join("moved"), &path).unwrap();
+        assert_eq!(
+            upstream.probe(Duration::from_secs(5)).await.unwrap(),
+            Some(Duration::ZERO)
+        );
+        drop(listener);
+    }
+
+    #[test]
+    fn a_folder_stands_for_the_usual_socket_or_the_only_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, "").unwrap();
+            path
+        };
+        assert_eq!(unix_socket(folder.path()), None);
+        file(".s.PGSQL.5433.lock");
+        let only = file(".s.PGSQL.5433");
+        assert_eq!(unix_socket(folder.path()), Some(only));
+        file(".s.PGSQL.5434");
+        assert_eq!(unix_socket(folder.path()), None, "two: which is meant?");
+        let usual = file(".s.PGSQL.5432");
+        assert_eq!(unix_socket(folder.path()), Some(usual));
+    }
+}
