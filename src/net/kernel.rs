@@ -8,7 +8,7 @@
 
 use std::{io, mem, os::fd::AsRawFd, time::Duration};
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// What the kernel has counted on one TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,31 @@ pub fn user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The groups of the process at the other end of a unix socket; empty where the kernel does not tell.
+pub fn peer_groups(socket: &UnixStream) -> Vec<u32> {
+    let mut groups = vec![0_u32; MOST_GROUPS];
+    let Ok(mut length) = libc::socklen_t::try_from(size_of_val(groups.as_slice())) else {
+        return Vec::new();
+    };
+    // SAFETY: `groups` and `length` outlive the call, and `length` says how large `groups` is.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let known = if ok(answer).is_ok() {
+        length as usize / size_of::<u32>()
+    } else {
+        0
+    };
+    groups.truncate(known);
+    groups
+}
+
 /// The machine's own name, as `hostname` prints it; `None` if it has none that is text.
 pub fn host_name() -> Option<String> {
     let mut name = [0_u8; 256];
@@ -106,6 +131,8 @@ fn ok(answer: libc::c_int) -> io::Result<()> {
 
 /// `tcpi_min_rtt` before the first sample (`tcp_min_rtt()` of the kernel starts at all ones).
 const NO_SAMPLE: u32 = u32::MAX;
+/// Far over what a user has; one who has more is known by the primary group alone.
+const MOST_GROUPS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -130,6 +157,22 @@ mod tests {
         let raised = raise_descriptor_limit().unwrap();
         assert!(raised > 0);
         assert_eq!(raise_descriptor_limit().unwrap(), raised);
+    }
+
+    #[tokio::test]
+    async fn the_groups_of_a_peer_are_its_own() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let own = std::process::Command::new("id").arg("-G").output().unwrap();
+        let own = String::from_utf8(own.stdout).unwrap();
+        let mut own: Vec<u32> = own.split_whitespace().map(|n| n.parse().unwrap()).collect();
+        let mut told = peer_groups(&here);
+        own.sort_unstable();
+        told.sort_unstable();
+        // the primary group need not be among the supplementary ones
+        assert!(
+            told.iter().all(|group| own.contains(group)),
+            "{told:?} {own:?}"
+        );
     }
 
     #[test]

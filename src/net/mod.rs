@@ -5,10 +5,12 @@
 pub mod certificate;
 pub mod kernel;
 mod listen;
+mod local;
 mod stream;
 pub mod tls;
 mod upstream;
 
 pub use listen::{bind, tune};
+pub use local::{LocalListener, connect_local};
 pub use stream::Stream;
 pub use upstream::{DialError, Upstream};

@@ -1,0 +1,106 @@
+//! Unix sockets on this machine, by which the operator reaches the daemon. Floor 1.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixStream as StdUnixStream,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::kernel;
+
+/// A listening unix socket that only root, this user and the socket's group may use; its file goes when dropped.
+#[derive(Debug)]
+pub struct LocalListener {
+    listener: UnixListener,
+    path: PathBuf,
+    group: u32,
+}
+
+impl LocalListener {
+    /// Binds, with mode 0660. A file that is left of a process that died is replaced; one that somebody answers behind is
+    /// an error of kind `AddrInUse`.
+    ///
+    /// Called inside a runtime, which the listener then belongs to.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                match StdUnixStream::connect(path) {
+                    Err(dead) if dead.kind() == io::ErrorKind::ConnectionRefused => {}
+                    Ok(_) | Err(_) => return Err(error),
+                }
+                fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        fs::set_permissions(path, Permissions::from_mode(0o660))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            group: fs::metadata(path)?.gid(),
+        })
+    }
+
+    /// The next connection, and whether the one who made it may be here.
+    pub async fn accept(&self) -> io::Result<(UnixStream, bool)> {
+        let (stream, _) = self.listener.accept().await?;
+        let peer = stream.peer_cred()?;
+        let may = peer.uid() == 0
+            || peer.uid() == kernel::user_id()
+            || peer.gid() == self.group
+            || kernel::peer_groups(&stream).contains(&self.group);
+        Ok((stream, may))
+    }
+}
+
+impl Drop for LocalListener {
+    fn drop(&mut self) {
+        // a leftover is replaced by the next start
+        let _left = fs::remove_file(&self.path);
+    }
+}
+
+/// Connects to a socket of [`LocalListener`], for a command that has no runtime. Reads and writes fail after `within`.
+pub fn connect_local(path: &Path, within: Duration) -> io::Result<StdUnixStream> {
+    let stream = StdUnixStream::connect(path)?;
+    stream.set_read_timeout(Some(within))?;
+    stream.set_write_timeout(Some(within))?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a process that died left its file");
+        let live = LocalListener::bind(&path).unwrap();
+        let error = LocalListener::bind(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(live);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn only_owner_and_group_may_connect() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let listener = LocalListener::bind(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o660);
+        let _client = connect_local(&path, Duration::from_secs(1)).unwrap();
+        let (_, may) = listener.accept().await.unwrap();
+        assert!(may, "the same user");
+    }
+}

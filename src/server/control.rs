@@ -1,0 +1,143 @@
+//! What is said over the admin socket, and the asking side of it. Floor 4.
+//!
+//! One JSON object in a line, one JSON object back, and the connection ends. The socket is the way back in when the policy
+//! lets nobody in: it is outside of it.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{status::Status, why_answer::WhyAnswer, why_answer::WhyRequest};
+use crate::net;
+
+/// What a command asks of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    Status,
+    Reload {
+        /// Go on where the guard against locking everybody out would ask.
+        #[serde(default)]
+        yes: bool,
+    },
+    Why(WhyRequest),
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    Status(Box<Status>),
+    Reloaded(Reloaded),
+    Why(Box<WhyAnswer>),
+    /// Nothing was changed.
+    Refused {
+        why: Refused,
+        text: String,
+    },
+}
+
+/// What kind of no it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// The new configuration has errors.
+    Configuration,
+    /// A file must not be read.
+    NotPermitted,
+    /// It would shut out more than is likely to be meant.
+    AsksForYes,
+    /// The request is not understood.
+    Request,
+}
+
+/// A configuration came into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub generation: u64,
+    pub origins: usize,
+    /// Live sessions that were decided again within the time of the answer.
+    pub decided_again: u64,
+    /// Those of them that are admitted no longer: drained or cut.
+    pub revoked: u64,
+    /// Settings that changed in the file and wait for a restart.
+    pub needs_restart: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error("no daemon answers at this socket: {0}")]
+    NoDaemon(io::Error),
+    #[error("the daemon's socket is not for this user")]
+    NotPermitted,
+    #[error("the daemon gave no answer that can be read: {0}")]
+    NoAnswer(String),
+}
+
+/// Asks the daemon behind the socket.
+///
+/// # Errors
+/// There is none, it does not listen to this user, or it says nothing of sense within half a minute.
+pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
+    let mut stream = net::connect_local(socket, PATIENCE).map_err(|error| {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            AskError::NotPermitted
+        } else {
+            AskError::NoDaemon(error)
+        }
+    })?;
+    let no_answer = |error: &dyn std::error::Error| AskError::NoAnswer(error.to_string());
+    let mut line = serde_json::to_string(request).map_err(|error| no_answer(&error))?;
+    line.push('\n');
+    stream
+        .write_all(line.as_bytes())
+        .map_err(|error| no_answer(&error))?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(LONGEST_ANSWER))
+        .read_line(&mut answer)
+        .map_err(|error| no_answer(&error))?;
+    if answer.is_empty() {
+        return Err(AskError::NotPermitted);
+    }
+    serde_json::from_str(&answer).map_err(|error| no_answer(&error))
+}
+
+/// The longest request that is read.
+pub(super) const LONGEST_REQUEST: usize = 64 * 1024;
+/// A status of thousands of origins.
+const LONGEST_ANSWER: u64 = 64 * 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_flat_object() {
+        let parse = |text: &str| serde_json::from_str::<Request>(text);
+        assert_eq!(parse(r#"{"command":"status"}"#).unwrap(), Request::Status);
+        assert_eq!(
+            parse(r#"{"command":"reload"}"#).unwrap(),
+            Request::Reload { yes: false }
+        );
+        let why = parse(r#"{"command":"why","address":"192.0.2.1","user":"app","tls":true}"#);
+        let Request::Why(why) = why.unwrap() else {
+            panic!("not a why");
+        };
+        assert_eq!((why.address.as_str(), why.tls), ("192.0.2.1", true));
+        assert!(parse(r#"{"command":"stop"}"#).is_err());
+    }
+
+    #[test]
+    fn without_a_daemon_the_answer_is_that_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = ask(&folder.path().join("admin.sock"), &Request::Status).unwrap_err();
+        assert!(matches!(error, AskError::NoDaemon(_)), "{error}");
+    }
+}

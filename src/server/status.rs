@@ -1,0 +1,146 @@
+//! What `doorward status` shows: the figures of a running gateway as plain values. Floor 4.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::meter::{Meters, OriginStatus};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    /// Counts the configurations since the start, from 1.
+    pub generation: u64,
+    /// RFC 3339, in UTC.
+    pub loaded: String,
+    /// Where the configuration in force is from.
+    pub source: String,
+    /// What is wrong with the file, where the last attempt to use it failed.
+    pub problem: Option<String>,
+    pub uptime_seconds: u64,
+    pub sessions: u64,
+    pub listeners: Vec<ListenerStatus>,
+    pub certificate: CertificateStatus,
+    pub origins: Vec<OriginLine>,
+    pub refusals: Vec<RefusalLine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    pub name: String,
+    pub protocol: String,
+    pub listen: Vec<String>,
+    pub upstream: String,
+    pub upstream_up: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// RFC 3339, in UTC.
+    pub ends: String,
+    /// Whole days until then; negative afterwards.
+    pub days_left: i64,
+    /// What clients must trust, where the gateway made it itself.
+    pub ca: Option<String>,
+}
+
+/// One origin on one listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OriginLine {
+    pub origin: String,
+    pub listener: String,
+    pub sessions: u64,
+    /// The median of the recent connections' least round trips, weighted by flights.
+    pub rtt_p50_ms: Option<f64>,
+    pub rtt_least_ms: Option<f64>,
+    pub flights: u64,
+    pub database_seconds: f64,
+    pub network_seconds: f64,
+    /// The network's part of both, 0 to 1.
+    pub network_share: Option<f64>,
+    pub receive_bytes: u64,
+    pub transmit_bytes: u64,
+    /// RFC 3339, in UTC.
+    pub last_seen: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalLine {
+    pub reason: String,
+    pub count: u64,
+}
+
+impl CertificateStatus {
+    pub(super) fn new(ends: SystemTime, ca: Option<String>, now: SystemTime) -> Self {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        let left = match ends.duration_since(now) {
+            Ok(left) => seconds(left),
+            Err(over) => -seconds(over.duration()),
+        };
+        Self {
+            ends: rfc3339(ends),
+            days_left: left.div_euclid(24 * 60 * 60),
+            ca,
+        }
+    }
+}
+
+/// The origins' lines and the refusals.
+pub(super) fn figures(meters: &Meters) -> (Vec<OriginLine>, Vec<RefusalLine>) {
+    let origins = meters.origins().into_iter().map(OriginLine::from).collect();
+    let refusals = meters.refusals().into_iter();
+    let refusals = refusals.map(|one| RefusalLine {
+        reason: one.reason,
+        count: one.count,
+    });
+    (origins, refusals.collect())
+}
+
+impl From<OriginStatus> for OriginLine {
+    fn from(status: OriginStatus) -> Self {
+        let millis = |rtt: Duration| rtt.as_secs_f64() * 1000.0;
+        let last_seen = status.last_seen.map(Duration::from_secs);
+        Self {
+            network_share: status.network_share(),
+            rtt_p50_ms: status.rtt_p50.map(millis),
+            rtt_least_ms: status.rtt_least.map(millis),
+            last_seen: last_seen.map(|at| rfc3339(SystemTime::UNIX_EPOCH + at)),
+            network_seconds: status.network_client_seconds + status.network_upstream_seconds,
+            database_seconds: status.database_seconds,
+            flights: status.flights,
+            sessions: status.sessions,
+            receive_bytes: status.receive_bytes,
+            transmit_bytes: status.transmit_bytes,
+            origin: status.origin,
+            listener: status.listener,
+        }
+    }
+}
+
+/// Whole seconds, in UTC.
+pub(super) fn rfc3339(at: SystemTime) -> String {
+    Timestamp::try_from(at)
+        .and_then(|at| at.round(jiff::Unit::Second))
+        .map_or_else(|_out_of_range| "unknown".to_owned(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_days_of_a_certificate_are_whole_and_negative_when_it_has_ended() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let day = Duration::from_secs(24 * 60 * 60);
+        let days = |ends| CertificateStatus::new(ends, None, now).days_left;
+        assert_eq!(days(now + day * 3 + day / 2), 3);
+        assert_eq!(days(now + day / 2), 0);
+        assert_eq!(days(now - day / 2), -1);
+    }
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
+    }
+}
