@@ -3,3 +3,10 @@
 //! Lengths come from strangers: none is used before it is compared with a limit named here, and nothing is allocated by one.
 
 pub mod postgres;
+
+/// Either a message and how many bytes it took, or how many bytes the buffer must hold before it is asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed<T> {
+    Done(T, usize),
+    Need(usize),
+}

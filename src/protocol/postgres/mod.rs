@@ -1,5 +1,23 @@
-//! The dialogue with a PostgreSQL client and its server. Floor 2.
+//! PostgreSQL's dialogues. Floor 2.
+//!
+//! | file | dialogue |
+//! |---|---|
+//! | `greet` | accept to startup packet: negotiation, TLS, the opening |
+//! | `login` | the startup packet to the first `ReadyForQuery`, relayed message by message |
+//! | `exchange` | who may say what during a login: pure |
+//! | `conversation` | what stands open in a session, from message headers alone |
+//! | `refuse` | a no that arrives |
+//!
+//! Nothing here decides who may come in, and nothing has a deadline of its own but the first byte: the caller bounds each call.
 
 mod conversation;
+mod exchange;
+mod greet;
+mod login;
+mod refuse;
 
 pub use conversation::Conversation;
+pub use exchange::{Exchange, Fault, Step};
+pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
+pub use login::{LoggedIn, LoginError, Terms, is_private, login};
+pub use refuse::{refuse, sqlstate};

@@ -1,0 +1,122 @@
+//! Who may say what during a login, from the startup packet to the first `ReadyForQuery`. Floor 2, pure: it is told of messages.
+
+use crate::wire::postgres::{
+    Authentication, CancelKey, Garbled, Message, Sqlstate, TransactionStatus,
+};
+
+/// The login of one session as far as it has come.
+#[derive(Debug)]
+pub struct Exchange {
+    challenge_required: bool,
+    cleartext_allowed: bool,
+    version_negotiated: bool,
+    turn: Turn,
+    answers: u32,
+    cancel_key: Option<CancelKey>,
+}
+
+/// Whose word is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Server,
+    /// The server has asked; it may also go on by itself (GSSAPI's last token wants no answer).
+    Client,
+    /// The client is in, the server is telling it about the session.
+    Authenticated,
+}
+
+/// What to do with a message of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hand it on.
+    Relay,
+    /// Hand it on: it was the server's no.
+    Refused(Option<Sqlstate>),
+    /// Hand it on: the session begins.
+    Ready(TransactionStatus),
+}
+
+/// Why a message of the server must not reach the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client was let in without having answered a challenge.
+    NoChallenge,
+    /// A password is asked for in clear, and a leg is open to listeners.
+    Cleartext,
+    Garbled,
+}
+
+impl Exchange {
+    /// `challenge_required` is the authentication floor; `cleartext_allowed` says that nobody can listen on either leg.
+    pub const fn new(challenge_required: bool, cleartext_allowed: bool) -> Self {
+        Self {
+            challenge_required,
+            cleartext_allowed,
+            version_negotiated: false,
+            turn: Turn::Server,
+            answers: 0,
+            cancel_key: None,
+        }
+    }
+
+    /// Whether the client may speak now. What it sends at any other time is left unread.
+    pub const fn awaits_answer(&self) -> bool {
+        matches!(self.turn, Turn::Client)
+    }
+
+    /// The client has answered with a `p`.
+    pub const fn answered(&mut self) {
+        self.turn = Turn::Server;
+        self.answers = self.answers.saturating_add(1);
+    }
+
+    /// How many times the client has answered.
+    pub const fn answers(&self) -> u32 {
+        self.answers
+    }
+
+    /// The key that cancels the session's queries, when the server gave one.
+    pub fn into_cancel_key(self) -> Option<CancelKey> {
+        self.cancel_key
+    }
+
+    /// Judges the next message of the server.
+    ///
+    /// # Errors
+    /// The message must not be handed on, and the login is over.
+    pub fn server_says(&mut self, message: Message<'_>) -> Result<Step, Fault> {
+        match (message.kind, self.turn == Turn::Authenticated) {
+            (b'R', false) => self.authentication(message.payload),
+            (b'E', _) => Ok(Step::Refused(Sqlstate::of_error(message.payload))),
+            (b'N', _) | (b'S', true) => Ok(Step::Relay),
+            (b'v', false) if !self.version_negotiated => {
+                self.version_negotiated = true;
+                Ok(Step::Relay)
+            }
+            (b'K', true) if self.cancel_key.is_none() => {
+                self.cancel_key = Some(CancelKey::parse(message.payload).ok_or(Fault::Garbled)?);
+                Ok(Step::Relay)
+            }
+            (b'Z', true) => match *message.payload {
+                [status] => TransactionStatus::from_byte(status)
+                    .map(Step::Ready)
+                    .ok_or(Fault::Garbled),
+                _ => Err(Fault::Garbled),
+            },
+            _ => Err(Fault::Garbled),
+        }
+    }
+
+    fn authentication(&mut self, payload: &[u8]) -> Result<Step, Fault> {
+        match Authentication::parse(payload).map_err(|Garbled| Fault::Garbled)? {
+            Authentication::Ok if self.challenge_required && self.answers == 0 => {
+                return Err(Fault::NoChallenge);
+            }
+            Authentication::Ok => self.turn = Turn::Authenticated,
+            Authentication::Cleartext if !self.cleartext_allowed => return Err(Fault::Cleartext),
+            Authentication::Cleartext | Authentication::Challenge => self.turn = Turn::Client,
+            Authentication::Final => self.turn = Turn::Server,
+        }
+        Ok(Step::Relay)
+    }
+}

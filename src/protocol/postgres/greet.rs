@@ -1,0 +1,265 @@
+//! From the first byte to the opening: encryption is negotiated, then the client says what it wants. Floor 2.
+//!
+//! Before TLS no byte is read beyond the request in hand: what is left in a buffer of ours would later pass for encrypted
+//! (CVE-2021-23214 and its family).
+
+use std::{io, mem::MaybeUninit, sync::Arc, time::Duration};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{HandshakeKind, ProtocolVersion, ServerConfig},
+};
+
+use crate::{
+    net::Stream,
+    policy::TlsVersion,
+    wire::{
+        Parsed,
+        postgres::{CancelKey, Opening, StartupMessage, WireError},
+    },
+};
+
+/// What a greeting needs beside the socket.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    pub tls: Arc<ServerConfig>,
+    /// When a client that has sent nothing is given up.
+    pub first_byte: Instant,
+}
+
+/// What the client wants, once nothing is left to negotiate.
+#[derive(Debug)]
+pub enum Asked {
+    Startup(StartupMessage),
+    Cancel(CancelKey),
+}
+
+#[derive(Debug)]
+pub struct Greeted {
+    pub client: Stream,
+    pub tls: Option<TlsVersion>,
+    pub asked: Asked,
+    /// How long the TLS handshake took.
+    pub tls_took: Option<Duration>,
+    /// Round trips of the client so far, TCP's own included.
+    pub turns: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum GreetError {
+    /// A health check of a balancer.
+    #[error("the client left without a byte")]
+    Probe,
+    #[error("the client left before it had said what it wants")]
+    Left,
+    #[error("the client said nothing in time")]
+    Silent,
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    /// To be answered with `error`'s code, or closed without a word where it has none.
+    #[error("malformed opening: {error}")]
+    Malformed { client: Stream, error: WireError },
+    #[error("the client's socket broke: {0}")]
+    Broke(#[from] io::Error),
+}
+
+/// Reads the opening of a connection that has just been accepted. Not cancel safe: a call that is dropped has eaten bytes, so the
+/// connection ends with it. The caller bounds the whole of it by one deadline.
+///
+/// # Errors
+/// Every way in which a client can fail to say what it wants.
+pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted, GreetError> {
+    let mut first = [0];
+    let peeked = timeout_at(greeting.first_byte, socket.peek(&mut first)).await;
+    if peeked.map_err(|_elapsed| GreetError::Silent)?? == 0 {
+        return Err(GreetError::Probe);
+    }
+    // TCP's own round trip
+    let mut turns = 1;
+    if first == [TLS_HANDSHAKE] {
+        let secured = secure(socket, greeting.tls, &mut turns).await?;
+        if !secured.speaks_postgresql {
+            let error = "a ClientHello came first, without ALPN \"postgresql\"";
+            return Err(GreetError::Tls(io::Error::new(
+                io::ErrorKind::InvalidData,
+                error,
+            )));
+        }
+        return secured.ask(turns, true).await;
+    }
+    let mut gss_answered = false;
+    // at most one refused GSSENCRequest, then SSLRequest or the opening itself
+    loop {
+        let opening = match read_opening(&mut socket).await {
+            Ok(opening) => opening,
+            Err(fault) => return Err(fault.on(Stream::Tcp(socket))),
+        };
+        match opening {
+            Opening::GssEncRequest if !gss_answered => {
+                gss_answered = true;
+                turns += 1;
+                socket.write_all(b"N").await?;
+            }
+            Opening::SslRequest => {
+                if has_more(&socket)? {
+                    return Err(
+                        Fault::Wire(WireError::PlaintextAfterSslRequest).on(Stream::Tcp(socket))
+                    );
+                }
+                turns += 1;
+                socket.write_all(b"S").await?;
+                let secured = secure(socket, greeting.tls, &mut turns).await?;
+                return secured.ask(turns, false).await;
+            }
+            last @ (Opening::GssEncRequest | Opening::Cancel(_) | Opening::Startup(_)) => {
+                let client = Stream::Tcp(socket);
+                return match asked(last) {
+                    Ok(asked) => Ok(Greeted {
+                        client,
+                        tls: None,
+                        asked,
+                        tls_took: None,
+                        turns,
+                    }),
+                    Err(error) => Err(GreetError::Malformed { client, error }),
+                };
+            }
+        }
+    }
+}
+
+/// A client behind TLS that has not said yet what it wants.
+struct Secured {
+    client: Stream,
+    version: TlsVersion,
+    took: Duration,
+    speaks_postgresql: bool,
+}
+
+impl Secured {
+    /// Reads the opening inside TLS. As in the server, `ssl_refusable` (direct TLS) lets one `SSLRequest` be answered `N`; anything else
+    /// that would negotiate once more is an unknown version.
+    async fn ask(mut self, turns: u32, mut ssl_refusable: bool) -> Result<Greeted, GreetError> {
+        let mut turns = turns;
+        loop {
+            let opening = match read_opening(&mut self.client).await {
+                Ok(opening) => opening,
+                Err(fault) => return Err(fault.on(self.client)),
+            };
+            if opening == Opening::SslRequest && ssl_refusable {
+                ssl_refusable = false;
+                turns += 1;
+                self.client.write_all(b"N").await?;
+                self.client.flush().await?;
+                continue;
+            }
+            return match asked(opening) {
+                Ok(asked) => Ok(Greeted {
+                    client: self.client,
+                    tls: Some(self.version),
+                    asked,
+                    tls_took: Some(self.took),
+                    turns,
+                }),
+                Err(error) => Err(GreetError::Malformed {
+                    client: self.client,
+                    error,
+                }),
+            };
+        }
+    }
+}
+
+async fn secure(
+    socket: TcpStream,
+    tls: Arc<ServerConfig>,
+    turns: &mut u32,
+) -> Result<Secured, GreetError> {
+    let begun = Instant::now();
+    let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
+        connection.set_buffer_limit(Some(TLS_BUFFER));
+    };
+    let accepting = TlsAcceptor::from(tls).accept_with(socket, limit);
+    let stream = accepting.await.map_err(GreetError::Tls)?;
+    let connection = stream.get_ref().1;
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+        _ => TlsVersion::V1_2,
+    };
+    *turns += match version {
+        TlsVersion::V1_2 => 2,
+        TlsVersion::V1_3 => 1,
+    };
+    if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest) {
+        *turns += 1;
+    }
+    Ok(Secured {
+        speaks_postgresql: connection.alpn_protocol() == Some(ALPN),
+        version,
+        took: begun.elapsed(),
+        client: Stream::Tls(Box::new(stream)),
+    })
+}
+
+/// How reading one packet can fail, before it is clear whose stream goes with it.
+enum Fault {
+    Left,
+    Wire(WireError),
+    Io(io::Error),
+}
+
+impl Fault {
+    fn on(self, client: Stream) -> GreetError {
+        match self {
+            Self::Left => GreetError::Left,
+            Self::Wire(error) => GreetError::Malformed { client, error },
+            Self::Io(error) => GreetError::Broke(error),
+        }
+    }
+}
+
+/// Reads exactly one packet. The buffer grows with what has come, not with what is announced.
+async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Opening, Fault> {
+    let mut bytes = Vec::new();
+    loop {
+        let need = match Opening::parse(&bytes).map_err(Fault::Wire)? {
+            Parsed::Done(opening, _) => return Ok(opening),
+            Parsed::Need(need) => need,
+        };
+        let missing = need.saturating_sub(bytes.len()) as u64;
+        let read = (&mut *stream).take(missing).read_buf(&mut bytes).await;
+        if read.map_err(Fault::Io)? == 0 {
+            return Err(Fault::Left);
+        }
+    }
+}
+
+/// The end of negotiation: what may not be asked (again) is an unknown version, as in the server.
+fn asked(opening: Opening) -> Result<Asked, WireError> {
+    match opening {
+        Opening::Startup(startup) => Ok(Asked::Startup(startup)),
+        Opening::Cancel(key) => Ok(Asked::Cancel(key)),
+        again @ (Opening::SslRequest | Opening::GssEncRequest) => Err(again.repeated()),
+    }
+}
+
+/// Whether bytes have come that nobody has read. Asks the kernel and not the runtime, which may not have heard of them yet.
+fn has_more(socket: &TcpStream) -> io::Result<bool> {
+    match SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]) {
+        Ok(count) => Ok(count > 0),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The content type of a TLS record that holds a `ClientHello`. No packet begins so: it would be 369 MB long.
+const TLS_HANDSHAKE: u8 = 0x16;
+const ALPN: &[u8] = b"postgresql";
+/// Plaintext and ciphertext that a TLS connection may hold back for a slow peer.
+const TLS_BUFFER: usize = 16 * 1024;

@@ -1,0 +1,17 @@
+//! PostgreSQL's messages, as far as a gateway must read them: the opening, the headers of everything after it, and the few
+//! messages of a login. Floor 0. No query, no row and no password is parsed here.
+//!
+//! Source of every protocol fact: the PostgreSQL 18 manual, *Message Formats* and *Message Flow*, and the server's
+//! `backend_startup.c` where the manual is silent.
+
+mod error;
+mod frames;
+mod messages;
+mod opening;
+mod startup;
+
+pub use error::{ErrorForm, ErrorResponse, WireError};
+pub use frames::{Frame, Frames};
+pub use messages::{Authentication, Garbled, Message, Sqlstate, TransactionStatus};
+pub use opening::{CancelKey, MAX_OPENING, Opening};
+pub use startup::{ProtocolVersion, Replication, StartupMessage};
