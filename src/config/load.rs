@@ -2,11 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use super::{Problem, Problems, Settings};
+use super::{
+    Problem, Problems, Settings, flags, meaning,
+    problems::{Fault, Report, Span, Where},
+    raw::{MAX_FILE, Node},
+    warnings,
+};
 use crate::policy::Rules;
 
 /// What a good file says.
@@ -40,7 +48,11 @@ pub struct FlagListener {
 
 /// The process's environment, as a value, so that tests bring their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// `/run/doorward` can be ours.
+    run_is_ours: bool,
+}
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -56,29 +68,29 @@ pub enum LoadError {
 /// # Errors
 /// The file cannot be read, or has errors.
 pub fn load(path: &Path, flags: &Overrides) -> Result<Loaded, LoadError> {
-    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Unreadable {
+    let bytes = read(path).map_err(|source| LoadError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
-    parse(
-        &path.display().to_string(),
-        &text,
-        &Environment::of_process(),
-        flags,
-    )
-    .map_err(LoadError::Problems)
+    let name = path.display().to_string();
+    let text = text(&name, bytes).map_err(LoadError::Problems)?;
+    let environment = Environment::of_process();
+    parse(&name, &text, &environment, flags, SystemTime::now()).map_err(LoadError::Problems)
 }
 
-/// The settings of `doorward run` without a file. The state directory and the admin socket may still be layered.
+/// The settings of `doorward run` without a file. Settings may still be layered by environment and flags.
 ///
 /// # Errors
 /// A flag does not mean anything.
 pub fn from_flags(run: &FlagListener, flags: &Overrides) -> Result<Loaded, LoadError> {
-    let _ = (run, flags);
-    Err(LoadError::Problems(Problems::none()))
+    let report = Report::new("the command line", "");
+    let document = flags::document(run);
+    let environment = Environment::of_process();
+    understand(&document, &environment, flags, SystemTime::now(), report)
+        .map_err(LoadError::Problems)
 }
 
-/// The text of a file, already read. `name` is what problems call it.
+/// The text of a file, already read. `name` is what problems call it; `now` is for warnings alone.
 ///
 /// # Errors
 /// All that is wrong, warnings included.
@@ -87,26 +99,175 @@ pub fn parse(
     text: &str,
     environment: &Environment,
     flags: &Overrides,
+    now: SystemTime,
 ) -> Result<Loaded, Problems> {
-    let _ = (name, text, environment, flags);
-    Err(Problems::none())
+    let content = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut report = Report::new(name, content);
+    let document = match Node::parse(content) {
+        Ok(document) => document,
+        Err((at, fault)) => {
+            report.error(&at, fault);
+            return Err(report.into_problems());
+        }
+    };
+    let loaded = understand(&document, environment, flags, now, report)?;
+    Ok(Loaded {
+        text: text.to_owned(),
+        ..loaded
+    })
 }
 
 /// Where a running daemon's admin socket may be when nobody says: the likeliest first.
 pub fn admin_sockets(environment: &Environment) -> Vec<PathBuf> {
-    let _ = environment;
-    vec![PathBuf::from("/run/doorward/admin.sock")]
+    let mut folders = environment.runtime_folders();
+    folders.push(environment.state_dir());
+    let sockets = folders.into_iter().map(|folder| folder.join(ADMIN_SOCKET));
+    sockets.collect()
+}
+
+fn understand(
+    document: &Node,
+    environment: &Environment,
+    flags: &Overrides,
+    now: SystemTime,
+    mut report: Report<'_>,
+) -> Result<Loaded, Problems> {
+    let meaning = meaning::read(document, environment, flags, &mut report);
+    if let Some(meaning) = &meaning {
+        warnings::find(meaning, now, &mut report);
+    }
+    let meaning = match meaning {
+        Some(meaning) if !report.failed() => meaning,
+        Some(_) | None => return Err(report.into_problems()),
+    };
+    Ok(Loaded {
+        settings: meaning.settings,
+        rules: Rules {
+            require: meaning.require,
+            protected_users: meaning.protected_users,
+            origins: meaning
+                .origins
+                .into_iter()
+                .map(|placed| placed.rule)
+                .collect(),
+            deny: meaning.deny.into_iter().map(|placed| placed.rule).collect(),
+            answer: meaning.answer,
+            on_revoke: meaning.on_revoke,
+            drain: meaning.drain,
+        },
+        warnings: report.finish(),
+        text: String::new(),
+    })
+}
+
+/// No more than a file may hold, and a little, so that a larger one is noticed.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(MAX_FILE + 1).unwrap_or(u64::MAX);
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(name: &str, bytes: Vec<u8>) -> Result<String, Problems> {
+    if bytes.len() > MAX_FILE {
+        let mut report = Report::new(name, "");
+        let fault = Fault::new(format!("the file is larger than {MAX_FILE} bytes"))
+            .hint("is it the allowlist?");
+        report.error(&Where::File(Span::START), fault);
+        return Err(report.into_problems());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let bytes = error.into_bytes();
+        let good = String::from_utf8_lossy(bytes.get(..good).unwrap_or_default());
+        let line = good.matches('\n').count() + 1;
+        let column = good
+            .rsplit('\n')
+            .next()
+            .map_or(0, |tail| tail.chars().count())
+            + 1;
+        let whole = String::from_utf8_lossy(&bytes);
+        let mut report = Report::new(name, &whole);
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let at = Span {
+            line: number(line),
+            column: number(column),
+            width: 1,
+        };
+        let fault = Fault::new("the file is not UTF-8").label("this byte belongs to no character");
+        report.error(&Where::File(at), fault);
+        report.into_problems()
+    })
 }
 
 impl Environment {
     /// Reads the environment once. Variables that are not UTF-8 are left out: none of ours is such.
     pub fn of_process() -> Self {
-        Self(
-            std::env::vars_os()
-                .filter_map(|(key, value)| {
-                    Some((key.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
-        )
+        let variables = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        let uid = |path: &str| std::fs::metadata(path).map(|file| file.uid()).ok();
+        let me = uid("/proc/self");
+        Self {
+            variables: variables.collect(),
+            run_is_ours: me == Some(0) || (me.is_some() && me == uid(RUN)),
+        }
+    }
+
+    /// An environment of the caller's, in which nothing under `/run` is ours.
+    pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+            run_is_ours: false,
+        }
+    }
+
+    pub(super) const fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
+    /// The first folder of a variable that systemd may give several in.
+    fn folder(&self, variable: &str) -> Option<PathBuf> {
+        let value = self.variables.get(variable)?.split(':').next()?;
+        value.starts_with('/').then(|| PathBuf::from(value))
+    }
+
+    /// Where sockets may be, the likeliest first.
+    fn runtime_folders(&self) -> Vec<PathBuf> {
+        let own = self
+            .folder("XDG_RUNTIME_DIR")
+            .map(|folder| folder.join("doorward"));
+        let mut folders: Vec<_> = self.folder("RUNTIME_DIRECTORY").into_iter().collect();
+        folders.push(PathBuf::from(RUN));
+        folders.extend(own);
+        folders
+    }
+
+    pub(super) fn admin_socket(&self) -> PathBuf {
+        let given = self.folder("RUNTIME_DIRECTORY");
+        let own = || {
+            self.folder("XDG_RUNTIME_DIR")
+                .map(|folder| folder.join("doorward"))
+        };
+        let run = || self.run_is_ours.then(|| PathBuf::from(RUN));
+        let folder = given.or_else(run).or_else(own);
+        folder
+            .unwrap_or_else(|| self.state_dir())
+            .join(ADMIN_SOCKET)
+    }
+
+    pub(super) fn state_dir(&self) -> PathBuf {
+        let state = || {
+            self.folder("XDG_STATE_HOME")
+                .map(|folder| folder.join("doorward"))
+        };
+        let home = || {
+            self.folder("HOME")
+                .map(|folder| folder.join(".local/state/doorward"))
+        };
+        let folder = self.folder("STATE_DIRECTORY").or_else(state).or_else(home);
+        folder.unwrap_or_else(|| PathBuf::from("/var/lib/doorward"))
     }
 }
+
+const RUN: &str = "/run/doorward";
+const ADMIN_SOCKET: &str = "admin.sock";

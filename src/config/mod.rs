@@ -3,14 +3,24 @@
 //! text -> `raw` (serde only, lenient and spanned) -> [`Settings`] and `policy::Rules`. Nothing outside this module
 //! knows YAML, and only `load` reads policy text and the environment.
 
+mod addresses;
+mod flags;
+mod layering;
+mod listeners;
 mod load;
+mod meaning;
+mod origins;
 mod problems;
+mod raw;
 mod settings;
+mod values;
+mod walk;
+mod warnings;
 
 pub use load::{
     Environment, FlagListener, LoadError, Loaded, Overrides, admin_sockets, from_flags, load, parse,
 };
-pub use problems::{Place, Problem, Problems, Severity};
+pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{
     Admin, Limits, Listener, Log, LogFormat, Protocol, Settings, Tls, TlsFiles, UpstreamAddress,
 };

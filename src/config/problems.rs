@@ -1,14 +1,23 @@
 //! What is wrong with a file, and where: each problem with its line, a caret, and what to do. Floor 1.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// How much a problem weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The file is not used.
     Error,
     /// The file is used, and probably does not do what was meant.
     Warning,
+}
+
+impl Severity {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// A stretch of one line, counted from 1 in characters.
@@ -18,11 +27,13 @@ pub struct Place {
     pub column: u32,
     /// How many characters the carets span; at least 1.
     pub width: u32,
-    /// The line's own text.
+    /// The line, or of a long one what is around the place; nothing in it moves a cursor.
     pub text: String,
+    /// How many characters of `text` are before the place.
+    pub indent: u32,
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong. `Display` shows it with its line and carets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
@@ -39,30 +50,312 @@ pub struct Problem {
     pub code: Option<&'static str>,
 }
 
-/// All that is wrong with a file; at least one error.
+/// All that is wrong with a file, in its order; at least one error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(super) const fn none() -> Self {
-        Self(Vec::new())
-    }
-
     pub fn as_slice(&self) -> &[Problem] {
         &self.0
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Problems {
+    /// Every problem, and a line that counts them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        for problem in &self.0 {
+            writeln!(f, "{problem}")?;
+        }
+        f.write_str(&count(&self.0))
     }
 }
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|problem| writeln!(f, "{problem}"))
+/// How many of each there are, `1 error, 2 warnings`.
+pub fn count(problems: &[Problem]) -> String {
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    let errors = problems
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+        .count();
+    let warnings = problems.len() - errors;
+    match (errors, warnings) {
+        (errors, 0) => format!("{errors} error{}", plural(errors)),
+        (0, warnings) => format!("{warnings} warning{}", plural(warnings)),
+        (errors, warnings) => format!(
+            "{errors} error{}, {warnings} warning{}",
+            plural(errors),
+            plural(warnings)
+        ),
     }
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.render(false).fmt(f)
+    }
+}
+
+impl Problem {
+    /// The problem for a person, without a line end at its end; `color` for a terminal.
+    pub const fn render(&self, color: bool) -> impl fmt::Display {
+        Rendered {
+            problem: self,
+            color,
+        }
+    }
+}
+
+struct Rendered<'p> {
+    problem: &'p Problem,
+    color: bool,
+}
+
+impl fmt::Display for Rendered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { problem, color } = *self;
+        let paint = |code: &'static str| if color { code } else { "" };
+        let (blue, plain) = (paint("\x1b[1;34m"), paint("\x1b[0m"));
+        let tone = paint(match problem.severity {
+            Severity::Error => "\x1b[1;31m",
+            Severity::Warning => "\x1b[1;33m",
+        });
+        let (severity, message) = (problem.severity.label(), &problem.message);
+        write!(f, "{tone}{severity}{plain}: {message}")?;
+        if let Some(code) = problem.code {
+            write!(f, "  [{code}]")?;
+        }
+        let place = problem.place.as_ref();
+        let gutter = place.map_or(1, |place| place.line.to_string().len());
+        write!(f, "\n{:gutter$}{blue}-->{plain} {}", "", problem.source)?;
+        let label = problem.label.as_deref().unwrap_or_default();
+        if let Some(place) = place {
+            let Place { line, text, .. } = place;
+            let (indent, width) = (place.indent as usize, place.width as usize);
+            let carets = format!("{:^<width$} {label}", "");
+            let carets = carets.trim_end();
+            write!(f, ":{line}:{}", place.column)?;
+            write!(f, "\n{:gutter$} {blue}|{plain}", "")?;
+            write!(f, "\n{blue}{line} |{plain} {text}")?;
+            write!(
+                f,
+                "\n{:gutter$} {blue}|{plain} {:indent$}{tone}{carets}{plain}",
+                "", ""
+            )?;
+        } else if !label.is_empty() {
+            write!(f, "\n{:gutter$} = {label}", "")?;
+        }
+        if let Some(hint) = &problem.hint {
+            write!(f, "\n{:gutter$} = hint: {hint}", "")?;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn new(span: Span, line: &str) -> Self {
+        let column = span.column.saturating_sub(1) as usize;
+        let start = if column > MAX_SHOWN / 2 {
+            column - MAX_SHOWN / 4
+        } else {
+            0
+        };
+        let shown = line.chars().skip(start).take(MAX_SHOWN);
+        let text = printable(shown.map(|c| if c == '\t' { ' ' } else { c }));
+        let text = text.trim_end();
+        let indent = column - start;
+        let room = text.chars().count().saturating_sub(indent).max(1);
+        let whole = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            line: span.line,
+            column: span.column,
+            width: span.width.clamp(1, whole(room)),
+            text: text.to_owned(),
+            indent: whole(indent),
+        }
+    }
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    File(Span),
+    /// By a flag or an environment variable: its name.
+    Given(Arc<str>),
+}
+
+impl Where {
+    /// The line in the file, 0 outside it.
+    pub(super) const fn line(&self) -> u32 {
+        match self {
+            Self::File(span) => span.line,
+            Self::Given(_) => 0,
+        }
+    }
+}
+
+/// Line and column from 1, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) line: u32,
+    pub(super) column: u32,
+    pub(super) width: u32,
+}
+
+impl Span {
+    pub(super) const START: Self = Self {
+        line: 1,
+        column: 1,
+        width: 1,
+    };
+}
+
+/// What is wrong with a value, wherever it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    message: String,
+    label: Option<String>,
+    hint: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            label: None,
+            hint: None,
+        }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Collects what is wrong while a file is read.
+pub(super) struct Report<'a> {
+    source: &'a str,
+    lines: Vec<&'a str>,
+    problems: Vec<Problem>,
+    /// Beyond [`MAX_PROBLEMS`] they are only counted.
+    unsaid: usize,
+    failed: bool,
+}
+
+impl<'a> Report<'a> {
+    /// `source` is the file's name, for people.
+    pub(super) fn new(source: &'a str, text: &'a str) -> Self {
+        Self {
+            source,
+            lines: lines(text),
+            problems: Vec::new(),
+            unsaid: 0,
+            failed: false,
+        }
+    }
+
+    pub(super) fn error(&mut self, at: &Where, fault: Fault) {
+        self.failed = true;
+        self.add(Severity::Error, at, fault, None);
+    }
+
+    pub(super) fn warn(&mut self, code: &'static str, at: &Where, fault: Fault) {
+        self.add(Severity::Warning, at, fault, Some(code));
+    }
+
+    /// The value, or `None` with its fault reported.
+    pub(super) fn expect<T>(&mut self, at: &Where, result: Result<T, Fault>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.error(at, fault);
+                None
+            }
+        }
+    }
+
+    pub(super) const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Everything that was found, in the order of the file.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| {
+            let place = problem.place.as_ref();
+            place.map_or((0, 0), |place| (place.line, place.column))
+        });
+        if self.unsaid > 0 {
+            self.problems.push(Problem {
+                severity: if self.failed {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                },
+                message: format!("and {} more problems", self.unsaid),
+                source: self.source.to_owned(),
+                place: None,
+                label: None,
+                hint: None,
+                code: None,
+            });
+        }
+        self.problems
+    }
+
+    /// For a report that [failed](Report::failed).
+    pub(super) fn into_problems(self) -> Problems {
+        Problems(self.finish())
+    }
+
+    fn add(&mut self, severity: Severity, at: &Where, fault: Fault, code: Option<&'static str>) {
+        let said = self.problems.iter().filter(|p| p.severity == severity);
+        if said.count() >= MAX_PROBLEMS {
+            self.unsaid += 1;
+            return;
+        }
+        let (source, place) = match at {
+            Where::Given(name) => (name.to_string(), None),
+            Where::File(span) => {
+                let line = (span.line as usize).checked_sub(1);
+                let text = line.and_then(|line| self.lines.get(line));
+                let place = Place::new(*span, text.copied().unwrap_or_default());
+                (self.source.to_owned(), Some(place))
+            }
+        };
+        self.problems.push(Problem {
+            severity,
+            message: printable(fault.message.chars()),
+            source,
+            place,
+            label: fault.label.map(|label| printable(label.chars())),
+            hint: fault.hint.map(|hint| printable(hint.chars())),
+            code,
+        });
+    }
+}
+
+/// Lines as YAML counts them: a lone carriage return ends one, too.
+fn lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        lines.extend(line.strip_suffix('\r').unwrap_or(line).split('\r'));
+    }
+    lines
+}
+
+/// A file's own words for a terminal: nothing that moves the cursor.
+fn printable(text: impl Iterator<Item = char>) -> String {
+    text.map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Problems of each severity that are shown.
+const MAX_PROBLEMS: usize = 100;
+
+/// Characters of a line that are shown.
+const MAX_SHOWN: usize = 120;

@@ -1,0 +1,246 @@
+//! Single-valued settings from three places: the file, the environment over it, the command line over both. Floor 1.
+//!
+//! Only single values go through here: the policy, lists and maps come from the file alone.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Environment, Overrides,
+    problems::{Fault, Report, Where},
+    raw::Node,
+    walk::{Fields, Schema, nearest, scalar},
+};
+
+/// The settings that can be layered, as `section.key`.
+pub(super) const KEYS: [&str; 13] = [
+    "admin.http",
+    "admin.socket",
+    "state_dir",
+    "limits.openings",
+    "limits.per_source",
+    "limits.first_byte",
+    "limits.opening",
+    "limits.login",
+    "limits.dial",
+    "limits.drain",
+    "limits.refusals_explained",
+    "log.format",
+    "log.level",
+];
+
+/// The merged settings, each still text, each with the place it came from.
+pub(super) struct Layers {
+    merged: config::Config,
+    origins: BTreeMap<&'static str, Where>,
+}
+
+impl Layers {
+    /// Merges. `top` is the file's outermost mapping.
+    pub(super) fn new(
+        top: &Fields<'_>,
+        environment: &Environment,
+        flags: &Overrides,
+        report: &mut Report<'_>,
+    ) -> Self {
+        let mut origins = BTreeMap::new();
+        let file = of_file(top, &mut origins, report);
+        let variables = of_environment(environment, &mut origins, report);
+        let given = of_flags(flags, &mut origins);
+        let merged = merge(&file, variables, given).unwrap_or_else(|error| {
+            let fault = Fault::new("the settings cannot be layered").label(error.to_string());
+            report.error(top.at(), fault);
+            config::Config::default()
+        });
+        Self { merged, origins }
+    }
+
+    /// Reads one setting by `parse`. `None` when nobody gives it, and when its fault is reported.
+    pub(super) fn read<T>(
+        &self,
+        key: &str,
+        report: &mut Report<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let at = self.origins.get(key)?;
+        let text = self.merged.get_string(key).ok()?;
+        report.expect(at, parse(&text))
+    }
+
+    /// Whoever gave the setting.
+    pub(super) fn place(&self, key: &str) -> Option<&Where> {
+        self.origins.get(key)
+    }
+}
+
+fn merge(
+    file: &Value,
+    variables: HashMap<String, String>,
+    given: Vec<(&'static str, String)>,
+) -> Result<config::Config, config::ConfigError> {
+    let environment = config::Environment::with_prefix(PREFIX)
+        .prefix_separator(SEPARATOR)
+        .separator(SEPARATOR)
+        .source(Some(variables));
+    let mut builder = config::Config::builder()
+        .add_source(config::Config::try_from(file)?)
+        .add_source(environment);
+    for (key, text) in given {
+        builder = builder.set_override(key, text)?;
+    }
+    builder.build()
+}
+
+fn of_file(
+    top: &Fields<'_>,
+    origins: &mut BTreeMap<&'static str, Where>,
+    report: &mut Report<'_>,
+) -> Value {
+    let sections: BTreeMap<_, _> = SECTIONS
+        .iter()
+        .filter_map(|(section, schema)| {
+            let fields = Fields::read(top.get(section)?, schema, report)?;
+            Some((*section, fields))
+        })
+        .collect();
+    let mut tree = Map::new();
+    for path in KEYS {
+        let node: Option<&Node> = match path.split_once('.') {
+            None => top.get(path),
+            Some((section, key)) => sections.get(section).and_then(|fields| fields.get(key)),
+        };
+        let Some(node) = node else { continue };
+        let Some(text) = scalar(node, "a single value", report) else {
+            continue;
+        };
+        origins.insert(path, node.at.clone());
+        let text = Value::String(text.to_owned());
+        match path.split_once('.') {
+            None => {
+                tree.insert(path.to_owned(), text);
+            }
+            Some((section, key)) => {
+                let section = tree
+                    .entry(section)
+                    .or_insert_with(|| Value::Object(Map::new()));
+                if let Value::Object(section) = section {
+                    section.insert(key.to_owned(), text);
+                }
+            }
+        }
+    }
+    Value::Object(tree)
+}
+
+/// Our variables of the environment. One that means nothing is an error: it was written to have an effect.
+fn of_environment(
+    environment: &Environment,
+    origins: &mut BTreeMap<&'static str, Where>,
+    report: &mut Report<'_>,
+) -> HashMap<String, String> {
+    let mut ours = HashMap::new();
+    for (name, text) in environment.variables() {
+        let Some(key) = name
+            .strip_prefix(PREFIX)
+            .and_then(|n| n.strip_prefix(SEPARATOR))
+        else {
+            continue;
+        };
+        let path = key.to_lowercase().replace(SEPARATOR, ".");
+        let at = Where::Given(name.as_str().into());
+        match KEYS.iter().find(|known| **known == path) {
+            // set to nothing is how a service file takes a variable back
+            Some(_) if text.is_empty() => {}
+            Some(known) => {
+                origins.insert(known, at);
+                ours.insert(name.clone(), text.clone());
+            }
+            None => {
+                let fault = Fault::new(format!("there is no setting `{path}` for the environment"));
+                report.error(
+                    &at,
+                    match nearest(&path, KEYS.into_iter()) {
+                        Some(meant) => fault.hint(format!("did you mean {}?", variable(meant))),
+                        None => fault.hint(
+                            "single values of admin, limits, log and state_dir; the policy comes only from the file",
+                        ),
+                    },
+                );
+            }
+        }
+    }
+    ours
+}
+
+fn of_flags(
+    flags: &Overrides,
+    origins: &mut BTreeMap<&'static str, Where>,
+) -> Vec<(&'static str, String)> {
+    let path = |path: &Option<std::path::PathBuf>| {
+        let path = path.as_ref()?;
+        // a path that was typed means the folder it was typed in
+        let path = std::path::absolute(path).unwrap_or_else(|_no_folder| path.clone());
+        Some(path.to_string_lossy().into_owned())
+    };
+    [
+        ("admin.http", "--admin-http", flags.admin_http.clone()),
+        ("admin.socket", "--admin-socket", path(&flags.admin_socket)),
+        ("state_dir", "--state-dir", path(&flags.state_dir)),
+        ("log.format", "--log-format", flags.log_format.clone()),
+        ("log.level", "--log-level", flags.log_level.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(key, flag, text)| {
+        let text = text?;
+        origins.insert(key, Where::Given(flag.into()));
+        Some((key, text))
+    })
+    .collect()
+}
+
+fn variable(key: &str) -> String {
+    format!(
+        "{PREFIX}{SEPARATOR}{}",
+        key.to_uppercase().replace('.', SEPARATOR)
+    )
+}
+
+const SECTIONS: [(&str, Schema); 3] = [
+    (
+        "admin",
+        Schema {
+            what: "`admin`",
+            keys: &["http", "socket"],
+            planned: &[],
+        },
+    ),
+    (
+        "limits",
+        Schema {
+            what: "`limits`",
+            keys: &[
+                "openings",
+                "per_source",
+                "first_byte",
+                "opening",
+                "login",
+                "dial",
+                "drain",
+                "refusals_explained",
+            ],
+            planned: &[],
+        },
+    ),
+    (
+        "log",
+        Schema {
+            what: "`log`",
+            keys: &["format", "level"],
+            planned: &[],
+        },
+    ),
+];
+
+const PREFIX: &str = "DOORWARD";
+const SEPARATOR: &str = "__";

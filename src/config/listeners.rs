@@ -1,0 +1,261 @@
+//! `listeners`: the sockets we accept on, and what stands behind each. Floor 1.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    problems::{Fault, Report, Where},
+    raw::{Kind, Node},
+    settings::{Listener, Protocol, UpstreamAddress},
+    values,
+    walk::{Fields, Schema, list, scalar, word},
+};
+
+/// A listener with the places of its parts, for what must hold between listeners.
+pub(super) struct Door {
+    pub(super) listener: Arc<Listener>,
+    pub(super) at: Where,
+    /// Beside [`Listener::listen`].
+    pub(super) listen_at: Vec<Where>,
+    pub(super) upstream_at: Where,
+}
+
+/// Reads them all, and what must hold between them. The flag tells whether every one could be read.
+pub(super) fn read(node: &Node, report: &mut Report<'_>) -> (Vec<Door>, bool) {
+    let mut doors: Vec<Door> = Vec::new();
+    let items = list(node, "listeners", report);
+    if items.is_empty() && matches!(node.kind, Kind::List(_)) {
+        report.error(
+            &node.at,
+            Fault::new("there is no listener").hint("one at least"),
+        );
+    }
+    if items.len() > MAX_LISTENERS {
+        let fault = Fault::new(format!("more than {MAX_LISTENERS} listeners"));
+        report.error(&node.at, fault);
+    }
+    for item in items.iter().take(MAX_LISTENERS) {
+        let Some(door) = door(item, report) else {
+            continue;
+        };
+        let twin = doors
+            .iter()
+            .find(|other| other.listener.name == door.listener.name);
+        if let Some(twin) = twin {
+            let fault = Fault::new(format!(
+                "there are two listeners \"{}\"",
+                door.listener.name
+            ))
+            .label(format!("the first is on line {}", twin.at.line()));
+            report.error(&door.at, fault);
+        }
+        doors.push(door);
+    }
+    collisions(&doors, report);
+    loops(&doors, report);
+    let complete = !items.is_empty() && doors.len() == items.len();
+    (doors, complete)
+}
+
+fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
+    let fields = Fields::read(node, &LISTENER, report)?;
+    let name = fields.demand("name", report);
+    let at = name.map_or_else(|| fields.at().clone(), |name| name.at.clone());
+    let name = name.and_then(|node| {
+        let text = scalar(node, "a name", report)?;
+        report.expect(&node.at, values::label(text))
+    });
+    let protocol = fields.demand("protocol", report).and_then(|node| {
+        let text = scalar(node, "a protocol", report)?;
+        report.expect(&node.at, protocol(text))
+    });
+    let listen = fields
+        .demand("listen", report)
+        .map(|node| listen(node, report));
+    let upstream = fields.demand("upstream", report).and_then(|node| {
+        let text = scalar(node, "an address", report)?;
+        Some((
+            report.expect(&node.at, values::upstream(text))?,
+            node.at.clone(),
+        ))
+    });
+    let plain_on_purpose = fields.get("upstream_tls").map(|node| {
+        let tls = Fields::read(node, &UPSTREAM_TLS, report)?;
+        let mode = tls.demand("mode", report)?;
+        let text = scalar(mode, "a mode", report)?;
+        report.expect(&mode.at, upstream_tls_mode(text))
+    });
+    if let (Some((upstream, at)), None) = (&upstream, &plain_on_purpose)
+        && is_remote(upstream)
+    {
+        let fault = Fault::new(
+            "the upstream is on another machine, and nothing is said of TLS to it",
+        )
+        .label("passwords and data would cross the network in clear")
+        .hint("write `upstream_tls: {mode: off}` beside it if the network between is your own");
+        report.error(at, fault);
+    }
+    let allow_plain_cancel = fields.get("allow_plain_cancel").map_or(Some(true), |node| {
+        let text = scalar(node, "true or false", report)?;
+        report.expect(&node.at, values::boolean(text))
+    });
+    let (listen, listen_at) = listen?.into_iter().unzip();
+    let (upstream, upstream_at) = upstream?;
+    Some(Door {
+        listener: Arc::new(Listener {
+            name: name?.into(),
+            protocol: protocol?,
+            listen,
+            upstream,
+            allow_plain_cancel: allow_plain_cancel?,
+        }),
+        at,
+        listen_at,
+        upstream_at,
+    })
+}
+
+fn listen(node: &Node, report: &mut Report<'_>) -> Vec<(SocketAddr, Where)> {
+    let items = match &node.kind {
+        Kind::Scalar(_) => std::slice::from_ref(node),
+        Kind::List(items) if items.is_empty() => {
+            report.error(&node.at, Fault::new("there is no address to listen on"));
+            &[]
+        }
+        Kind::List(_) | Kind::Null | Kind::Map(_) => list(node, "addresses", report),
+    };
+    items
+        .iter()
+        .filter_map(|item| {
+            let text = scalar(item, "an address and a port", report)?;
+            Some((
+                report.expect(&item.at, values::listen(text))?,
+                item.at.clone(),
+            ))
+        })
+        .collect()
+}
+
+/// No two sockets on one address.
+fn collisions(doors: &[Door], report: &mut Report<'_>) {
+    let mut seen: Vec<(SocketAddr, &Where)> = Vec::new();
+    for (address, at) in doors.iter().flat_map(Door::sockets).take(MAX_SOCKETS) {
+        let twin = seen.iter().find(|(other, _)| meet(*other, address));
+        if let Some((other, first)) = twin {
+            let fault = Fault::new(format!("{address} and {other} cannot both be listened on"))
+                .label(format!("the other is on line {}", first.line()));
+            report.error(at, fault);
+        }
+        seen.push((address, at));
+    }
+    if doors.iter().flat_map(Door::sockets).count() > MAX_SOCKETS
+        && let Some(door) = doors.last()
+    {
+        let fault = Fault::new(format!("more than {MAX_SOCKETS} addresses to listen on"));
+        report.error(&door.at, fault);
+    }
+}
+
+/// No upstream that is one of our own doors.
+fn loops(doors: &[Door], report: &mut Report<'_>) {
+    for door in doors.iter().take(MAX_SOCKETS) {
+        let UpstreamAddress::Tcp { host, port } = &door.listener.upstream else {
+            continue;
+        };
+        let host = if host == "localhost" {
+            "127.0.0.1"
+        } else {
+            host
+        };
+        let Ok(address) = host.parse() else { continue };
+        let upstream = SocketAddr::new(address, *port);
+        let own = doors.iter().flat_map(Door::sockets).take(MAX_SOCKETS);
+        for (socket, at) in own.filter(|(socket, _)| meet(*socket, upstream)) {
+            if address.is_loopback() || !socket.ip().is_unspecified() {
+                let fault = Fault::new(format!("a listener would dial itself: the upstream {upstream} is {socket} of line {}", at.line()))
+                    .hint(format!("listen on a concrete address, or on another port: {socket} cannot be bound beside a database on {upstream}"));
+                report.error(&door.upstream_at, fault);
+            } else {
+                let fault = Fault::new(format!(
+                    "if {address} is this machine, a listener dials itself: {socket} takes port {port} on every address"
+                ))
+                .hint("listen on a concrete address");
+                report.warn("W-SAME-PORT", &door.upstream_at, fault);
+            }
+        }
+    }
+}
+
+impl Door {
+    fn sockets(&self) -> impl Iterator<Item = (SocketAddr, &Where)> {
+        self.listener.listen.iter().copied().zip(&self.listen_at)
+    }
+}
+
+/// Whether a socket on one address takes what is sent to the other. Port 0 is a free port, so it meets nobody.
+pub(super) fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    one.port() == other.port()
+        && one.port() != 0
+        && a.is_ipv4() == b.is_ipv4()
+        && (a == b || a.is_unspecified() || b.is_unspecified())
+}
+
+fn is_remote(upstream: &UpstreamAddress) -> bool {
+    match upstream {
+        UpstreamAddress::Unix(_) => false,
+        UpstreamAddress::Tcp { host, .. } => {
+            host != "localhost"
+                && !host
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn protocol(text: &str) -> Result<Protocol, Fault> {
+    if text == "mysql" {
+        return Err(Fault::new("`mysql` is not built yet").label("this version speaks PostgreSQL"));
+    }
+    word(text, "a protocol", &[("postgres", Protocol::Postgres)])
+}
+
+fn upstream_tls_mode(text: &str) -> Result<(), Fault> {
+    if ["verify-full", "pin"].contains(&text) {
+        return Err(Fault::new(format!("`{text}` is not built yet"))
+            .label("this version speaks in clear to the upstream")
+            .hint("put the gateway on the database's machine, or write `off` for a network of your own"));
+    }
+    word(text, "a mode", &[("off", ())])
+}
+
+const LISTENER: Schema = Schema {
+    what: "a listener",
+    keys: &[
+        "name",
+        "protocol",
+        "listen",
+        "upstream",
+        "upstream_tls",
+        "allow_plain_cancel",
+    ],
+    planned: &[
+        "scram",
+        "verifiers",
+        "protect_upstream",
+        "proxy_protocol",
+        "upstream_proxy_protocol",
+        "identify",
+        "compression",
+    ],
+};
+
+const UPSTREAM_TLS: Schema = Schema {
+    what: "`upstream_tls`",
+    keys: &["mode"],
+    planned: &["name", "ca", "pin", "certificate", "key"],
+};
+
+const MAX_LISTENERS: usize = 64;
+
+/// Of all listeners together.
+const MAX_SOCKETS: usize = 256;

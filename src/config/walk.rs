@@ -1,0 +1,177 @@
+//! Walking the tree: which keys a mapping may have, and which value is which. Floor 1.
+//!
+//! Everything that is wrong is reported and walked past, so that one reading finds it all.
+
+use super::{
+    problems::{Fault, Report, Where},
+    raw::{Kind, Node},
+};
+
+/// The keys of one kind of mapping.
+pub(super) struct Schema {
+    /// With its article: `an origin`.
+    pub(super) what: &'static str,
+    pub(super) keys: &'static [&'static str],
+    /// Keys of the schema that this version does not know what to do with. They are refused, never ignored.
+    pub(super) planned: &'static [&'static str],
+}
+
+/// A mapping whose keys have been held against its schema. Each key is there at most once, with a value.
+pub(super) struct Fields<'n> {
+    at: &'n Where,
+    what: &'static str,
+    entries: Vec<(&'n str, &'n Node)>,
+}
+
+impl<'n> Fields<'n> {
+    /// `None` for what is no mapping.
+    pub(super) fn read(node: &'n Node, schema: &Schema, report: &mut Report<'_>) -> Option<Self> {
+        let Kind::Map(map) = &node.kind else {
+            let fault = Fault::new(format!("{} is a mapping", schema.what))
+                .label(format!("this is {}", node.what()));
+            report.error(&node.at, fault);
+            return None;
+        };
+        let mut fields = Self {
+            at: map.first().map_or(&node.at, |(key, _)| &key.at),
+            what: schema.what,
+            entries: Vec::with_capacity(map.len().min(schema.keys.len())),
+        };
+        for (key, value) in map {
+            let Kind::Scalar(name) = &key.kind else {
+                report.error(
+                    &key.at,
+                    Fault::new(format!("a key is a name, not {}", key.what())),
+                );
+                continue;
+            };
+            if !schema.keys.contains(&name.as_str()) {
+                report.error(&key.at, schema.stranger(name));
+            } else if fields.get(name).is_some() {
+                let fault = Fault::new(format!("`{name}` is there twice")).label("the second one");
+                report.error(&key.at, fault);
+            } else if matches!(value.kind, Kind::Null) && !MAY_BE_EMPTY.contains(&name.as_str()) {
+                let fault = Fault::new(format!("`{name}` has no value"))
+                    .hint("write one, or remove the key");
+                report.error(&key.at, fault);
+            } else {
+                fields.entries.push((name, value));
+            }
+        }
+        Some(fields)
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        let mut entries = self.entries.iter();
+        entries
+            .find(|(name, _)| *name == key)
+            .map(|(_, node)| *node)
+    }
+
+    /// The value of an obligatory key, or `None` with the lack of it reported.
+    pub(super) fn demand(&self, key: &str, report: &mut Report<'_>) -> Option<&'n Node> {
+        let found = self.get(key);
+        if found.is_none() {
+            let fault = Fault::new(format!("{} needs `{key}`", self.what));
+            report.error(self.at, fault);
+        }
+        found
+    }
+
+    /// Where the mapping begins.
+    pub(super) const fn at(&self) -> &'n Where {
+        self.at
+    }
+}
+
+impl Schema {
+    fn stranger(&self, name: &str) -> Fault {
+        if self.planned.contains(&name) {
+            return Fault::new(format!("`{name}` is not built yet"))
+                .label("this version does not know what to do with it")
+                .hint("remove it: doorward never ignores a rule");
+        }
+        let fault = Fault::new(format!("{} has no key `{}`", self.what, shorten(name)));
+        match nearest(name, self.keys.iter().chain(self.planned).copied()) {
+            Some(meant) => fault.label(format!("did you mean `{meant}`?")),
+            None => fault.hint(format!("there are {}", self.keys.join(", "))),
+        }
+    }
+}
+
+/// The scalar's text, or `None` with the fault reported. `what` is what was expected, `a duration`.
+pub(super) fn scalar<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -> Option<&'n str> {
+    if let Kind::Scalar(text) = &node.kind {
+        return Some(text);
+    }
+    report.error(
+        &node.at,
+        Fault::new(format!("this is {}; {what} was expected", node.what())),
+    );
+    None
+}
+
+/// The items of a list, or nothing with the fault reported.
+pub(super) fn list<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -> &'n [Node] {
+    match &node.kind {
+        Kind::List(items) => items,
+        Kind::Null => &[],
+        kind @ (Kind::Scalar(_) | Kind::Map(_)) => {
+            let fault = Fault::new(format!(
+                "this is {}; a list of {what} was expected",
+                node.what()
+            ));
+            report.error(
+                &node.at,
+                match kind {
+                    Kind::Scalar(text) => fault.hint(format!("write [{}]", shorten(text))),
+                    Kind::Map(_) | Kind::Null | Kind::List(_) => fault,
+                },
+            );
+            &[]
+        }
+    }
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(text: &str, what: &str, words: &[(&str, T)]) -> Result<T, Fault> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let fault = Fault::new(format!("`{}` is not {what}", shorten(text)));
+    Err(match nearest(text, all.iter().copied()) {
+        Some(meant) => fault.label(format!("did you mean `{meant}`?")),
+        None => fault.hint(format!("it is one of {}", all.join(", "))),
+    })
+}
+
+/// The known word that was probably meant.
+pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase().replace('-', "_");
+    known
+        .map(|candidate| {
+            let plain = candidate.replace('-', "_");
+            (strsim::damerau_levenshtein(&word, &plain), candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// A value as a message quotes it.
+pub(super) fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(MAX_QUOTED).collect();
+    if short.len() < text.len() {
+        short.push_str("...");
+    }
+    short
+}
+
+/// Lists that may be commented out whole; they refuse by being empty, or deny nothing.
+const MAY_BE_EMPTY: [&str; 2] = ["origins", "deny"];
+
+const MAX_QUOTED: usize = 80;

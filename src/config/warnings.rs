@@ -1,0 +1,243 @@
+//! What is allowed, and is probably not meant. Floor 1: the only place where the time matters, and it decides nothing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::SystemTime,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    meaning::Meaning,
+    origins::Placed,
+    problems::{Fault, Report},
+};
+use crate::policy::{From, Names, Origin};
+
+/// Reports every warning.
+pub(super) fn find(meaning: &Meaning, now: SystemTime, report: &mut Report<'_>) {
+    if meaning.origins.is_empty() && !report.failed() {
+        let fault = Fault::new("nobody is admitted: there is no origin");
+        report.warn("W-NOBODY", &meaning.origins_at, fault);
+    }
+    for placed in &meaning.origins {
+        addresses(placed, report);
+    }
+    one_family(meaning, report);
+    rivals(&meaning.origins, report);
+    reserved(meaning, now, report);
+}
+
+/// Addresses that stand for many.
+fn addresses(placed: &Placed<Origin>, report: &mut Report<'_>) {
+    for (from, at) in placed.rule.from.iter().zip(&placed.from_at) {
+        let From::Network(network) = from else {
+            continue;
+        };
+        if DOCKER_RANGE.contains(network) && network.contains(&DOCKER_BRIDGE) {
+            let fault = Fault::new(
+                "172.17.0.1 is Docker's bridge: it hides everybody who comes through it",
+            )
+            .hint("publish the gateway's port with host networking, so that it sees its clients");
+            report.warn("W-DOCKER", at, fault);
+        }
+        if CARRIER_NAT.contains(network) {
+            let fault = Fault::new(format!(
+                "{network} is in 100.64.0.0/10: a carrier's customers share it"
+            ));
+            report.warn("W-CGNAT", at, fault);
+        }
+    }
+}
+
+/// Refusing all of IPv4 and forgetting IPv6, or the other way round.
+fn one_family(meaning: &Meaning, report: &mut Report<'_>) {
+    for placed in &meaning.deny {
+        let whole = |v4: bool| {
+            placed.rule.from.iter().position(|from| {
+                matches!(from, From::Network(n) if n.prefix_len() == 0 && n.addr().is_ipv4() == v4)
+            })
+        };
+        let (found, other) = match (whole(true), whole(false)) {
+            (Some(index), None) => (index, "::/0"),
+            (None, Some(index)) => (index, "0.0.0.0/0"),
+            (Some(_), Some(_)) | (None, None) => continue,
+        };
+        if let Some(at) = placed.from_at.get(found) {
+            let fault = Fault::new(format!("this leaves {other} out")).hint("everybody is `any`");
+            report.warn("W-ONE-FAMILY", at, fault);
+        }
+    }
+}
+
+/// Origins that name the very same network: one may hide the other, or the order of the file decides.
+fn rivals(origins: &[Placed<Origin>], report: &mut Report<'_>) {
+    let mut by_network: HashMap<IpNet, Vec<usize>> = HashMap::new();
+    for (index, placed) in origins.iter().enumerate() {
+        for from in &placed.rule.from {
+            if let From::Network(network) = from {
+                by_network.entry(*network).or_default().push(index);
+            }
+        }
+    }
+    let mut compared = HashSet::new();
+    for (index, later) in origins.iter().enumerate() {
+        let networks = later.rule.from.iter().filter_map(|from| match from {
+            From::Network(network) => Some(network),
+            From::Any => None,
+        });
+        let before: HashSet<usize> = networks
+            .filter_map(|network| by_network.get(network))
+            .flatten()
+            .copied()
+            .filter(|other| *other < index)
+            .collect();
+        let mut before: Vec<_> = before.into_iter().collect();
+        before.sort_unstable();
+        for other in before {
+            // thousands of rivals for one address are one finding, not a quadratic one
+            if compared.len() >= MAX_COMPARED || !compared.insert((other, index)) {
+                return;
+            }
+            if let Some(earlier) = origins.get(other)
+                && compare(earlier, later, report)
+            {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether something was said.
+fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report<'_>) -> bool {
+    let (a, b) = (&earlier.rule, &later.rule);
+    let meet = a.active
+        && b.active
+        && a.replication == b.replication
+        && a.exclusive == b.exclusive
+        && a.users.is_any() == b.users.is_any()
+        && a.databases.is_any() == b.databases.is_any()
+        && share(&a.listeners, &b.listeners)
+        && share(&a.users, &b.users)
+        && share(&a.databases, &b.databases);
+    if !meet {
+        return false;
+    }
+    let outlives = match (a.expires, b.expires) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(a), Some(b)) => a >= b,
+    };
+    let hidden = outlives
+        && a.connections.is_none()
+        && covers(&a.listeners, &b.listeners)
+        && covers(&a.users, &b.users)
+        && covers(&a.databases, &b.databases)
+        && b.from.iter().all(|from| a.from.contains(from));
+    if hidden {
+        let fault = Fault::new(format!(
+            "origin \"{}\" is never reached: \"{}\" (line {}) covers it",
+            b.name, a.name, a.line
+        ));
+        report.warn("W-SHADOWED", &later.at, fault);
+    } else if outlives || a.connections.is_some() {
+        let fault = Fault::new(format!(
+            "origins \"{}\" (line {}) and \"{}\" admit some of the same sessions; the first of the file counts them",
+            a.name, a.line, b.name
+        ));
+        report.warn("W-OVERLAP", &later.at, fault);
+    }
+    true
+}
+
+/// Users that nobody can be: reserved by exclusive origins of which none admits, or listed by an origin that may not have them.
+fn reserved(meaning: &Meaning, now: SystemTime, report: &mut Report<'_>) {
+    let mut by_user: HashMap<&str, Vec<&Placed<Origin>>> = HashMap::new();
+    for placed in meaning
+        .origins
+        .iter()
+        .filter(|placed| placed.rule.exclusive)
+    {
+        for user in listed(&placed.rule.users) {
+            by_user.entry(user).or_default().push(placed);
+        }
+    }
+    let lapsed = |origin: &Origin| !origin.active || origin.expires.is_some_and(|at| at <= now);
+    let mut dead: Vec<_> = by_user
+        .iter()
+        .filter(|(_, all)| all.iter().all(|placed| lapsed(&placed.rule)))
+        .filter_map(|(user, all)| Some((all.first()?, user)))
+        .collect();
+    dead.sort_by_key(|(placed, user)| (placed.rule.line, **user));
+    for (placed, user) in dead {
+        let name = &placed.rule.name;
+        let fault = Fault::new(format!(
+            "nobody can be user `{user}`: \"{name}\" reserves it, and has lapsed"
+        ))
+        .hint("an exclusive origin reserves its users until it is removed");
+        report.warn("W-LAPSED", &placed.at, fault);
+    }
+    for placed in meaning
+        .origins
+        .iter()
+        .filter(|placed| !placed.rule.exclusive)
+    {
+        for user in listed(&placed.rule.users) {
+            let by = by_user.get(user.as_str()).into_iter().flatten();
+            let by = by
+                .into_iter()
+                .find(|reserving| covers(&reserving.rule.listeners, &placed.rule.listeners));
+            if let Some(by) = by {
+                let fault = Fault::new(format!(
+                    "origin \"{}\" never admits `{user}`: \"{}\" (line {}) has it for itself",
+                    placed.rule.name, by.rule.name, by.rule.line
+                ))
+                .hint("add `exclusive: true` here too, or remove it there");
+                report.warn("W-RESERVED", &placed.at, fault);
+            }
+        }
+    }
+}
+
+fn listed(names: &Names) -> &[String] {
+    match names {
+        Names::Any => &[],
+        Names::Listed(names) => names,
+    }
+}
+
+/// Whether `wide` holds every name that `narrow` holds.
+fn covers(wide: &Names, narrow: &Names) -> bool {
+    match (wide, narrow) {
+        (Names::Any, _) => true,
+        (Names::Listed(_), Names::Any) => false,
+        (Names::Listed(wide), Names::Listed(names)) => {
+            let wide: HashSet<_> = wide.iter().collect();
+            names.iter().all(|name| wide.contains(name))
+        }
+    }
+}
+
+fn share(one: &Names, other: &Names) -> bool {
+    match (one, other) {
+        (Names::Any, _) | (_, Names::Any) => true,
+        (Names::Listed(one), Names::Listed(other)) => {
+            let other: HashSet<_> = other.iter().collect();
+            one.iter().any(|name| other.contains(name))
+        }
+    }
+}
+
+const DOCKER_BRIDGE: std::net::IpAddr =
+    std::net::IpAddr::V4(std::net::Ipv4Addr::new(172, 17, 0, 1));
+
+const DOCKER_RANGE: IpNet = net(std::net::Ipv4Addr::new(172, 16, 0, 0), 12);
+
+const CARRIER_NAT: IpNet = net(std::net::Ipv4Addr::new(100, 64, 0, 0), 10);
+
+const fn net(address: std::net::Ipv4Addr, prefix: u8) -> IpNet {
+    IpNet::V4(ipnet::Ipv4Net::new_assert(address, prefix))
+}
+
+/// Pairs of origins that are held against each other.
+const MAX_COMPARED: usize = 100_000;
