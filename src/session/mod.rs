@@ -1,3 +1,171 @@
-//! The life of one connection. Floor 3.
+//! The life of one connection, a straight line of stages. Floor 3.
+//!
+//! ```text
+//! Accepted --screen(address)--> Screened --greet()--> Greeted --identify()--> Identified --allow(policy)--> Allowed
+//!                                         --login(upstream)--> LoggedIn --relay()--> Closed
+//! ```
+//!
+//! Every arrow consumes its stage and gives the next or a [`Refusal`]; one deadline spans the opening. Nothing dials the
+//! database before [`stages::Allowed`], whose permit only the policy mints.
 
+mod admitted;
+mod cancel;
+mod gate;
+mod refusal;
 pub mod relay;
+mod report;
+mod seats;
+mod stages;
+mod table;
+mod tenure;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::watch, time::Instant};
+use tokio_rustls::rustls::ServerConfig;
+
+pub use stages::Accepted;
+pub use tenure::Standing;
+
+use crate::{
+    config::{Limits, Listener},
+    meter::{ListenerMeters, Meters},
+    net::Upstream,
+};
+use cancel::CancelBudget;
+use gate::{Bucket, Buckets, Gate, Source};
+use refusal::References;
+use seats::Seats;
+use stages::Knock;
+use table::SessionTable;
+
+/// A listener with what stands behind it.
+#[derive(Debug)]
+pub struct Door {
+    pub settings: Arc<Listener>,
+    pub upstream: Upstream,
+    pub meters: Arc<ListenerMeters>,
+}
+
+/// What all sessions share. Made once by `server`, which holds the other ends of the channels.
+pub struct Gateway {
+    pub standing: watch::Receiver<Standing>,
+    /// The certificate in force; taken once at each handshake, so a swap drops none.
+    pub tls: watch::Receiver<Arc<ServerConfig>>,
+    pub limits: watch::Receiver<Limits>,
+    pub meters: Arc<Meters>,
+    seats: Seats,
+    gate: Arc<Gate>,
+    table: Arc<SessionTable>,
+    references: References,
+    cancels: CancelBudget,
+    /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
+    explanations: Mutex<Bucket>,
+    /// Refusal lines in the log, one a second for each source.
+    lines: Mutex<Buckets>,
+    decided_again: AtomicU64,
+    revoked: AtomicU64,
+}
+
+impl Gateway {
+    pub fn new(
+        standing: watch::Receiver<Standing>,
+        tls: watch::Receiver<Arc<ServerConfig>>,
+        limits: watch::Receiver<Limits>,
+        meters: Arc<Meters>,
+    ) -> Self {
+        let now = Instant::now();
+        let explained = limits.borrow().refusals_explained;
+        Self {
+            standing,
+            tls,
+            limits,
+            meters,
+            seats: Seats::default(),
+            gate: Arc::default(),
+            table: Arc::default(),
+            references: References::default(),
+            cancels: CancelBudget::new(now),
+            explanations: Mutex::new(Bucket::full(explained, now)),
+            lines: Mutex::new(Buckets::new(1, now)),
+            decided_again: AtomicU64::new(0),
+            revoked: AtomicU64::new(0),
+        }
+    }
+
+    /// How often a live session was decided again, and how often that ended it, since the start.
+    pub fn decisions_again(&self) -> (u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.decided_again), load(&self.revoked))
+    }
+
+    /// Forgets the counts of origins that are gone. To be called after a reload.
+    pub fn forget_origins(&self, kept: impl Fn(&str) -> bool) {
+        self.seats.retain(kept);
+    }
+
+    fn count_decided_again(&self) {
+        self.decided_again.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_revoked(&self) {
+        self.revoked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether one more stranger gets a handshake and a text in this second.
+    fn may_explain(&self, rate: u32) -> bool {
+        let mut explanations = self
+            .explanations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        explanations.take(rate, Instant::now())
+    }
+
+    /// Whether one more refusal of this source is written to the log in this second; counted if not.
+    fn may_log(&self, source: Source) -> bool {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = lines.take(source, Instant::now());
+        if !may {
+            self.meters.log_events_dropped("refusals", 1);
+        }
+        may
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// The whole life of a connection. Never fails: what goes wrong is told, counted and logged.
+pub async fn serve(accepted: Accepted) {
+    // boxed, so that the relay's task does not carry the opening's size
+    match Box::pin(open(accepted)).await {
+        Ok(Some(logged_in)) => logged_in.relay().await,
+        Ok(None) => {}
+        Err(refused) => refused.report(),
+    }
+}
+
+/// From the accepted socket to the database's own yes. `None` is a cancel request or a probe, which never become sessions.
+async fn open(accepted: Accepted) -> Result<Option<admitted::LoggedIn>, report::Refused> {
+    let screened = accepted.screen().await?;
+    let greeted = match screened.greet().await? {
+        Knock::Session(greeted) => greeted,
+        Knock::Cancel(cancelling) => {
+            cancelling.forward().await;
+            return Ok(None);
+        }
+        Knock::Probe => return Ok(None),
+    };
+    let identified = greeted.identify();
+    let allowed = identified.allow().await?;
+    allowed.login().await.map(Some)
+}

@@ -20,4 +20,4 @@ pub use conversation::Conversation;
 pub use exchange::{Exchange, Fault, Step};
 pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
 pub use login::{LoggedIn, LoginError, Terms, is_private, login};
-pub use refuse::{refuse, sqlstate};
+pub use refuse::{farewell, refuse, sqlstate};

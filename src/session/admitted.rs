@@ -1,0 +1,306 @@
+//! From the permit to the end: dial, login, relay. Floor 3.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    refusal::Refusal,
+    relay::{self, Closed, Line, Order, Orders},
+    report::{self, Refused},
+    stages::{Allowed, Visit},
+    tenure::{Change, Revocation, Tenure},
+};
+use crate::{
+    meter::{Attendance, Phase},
+    net::{Stream, kernel},
+    policy::Reason,
+    protocol::{
+        Conversation,
+        postgres::{self, LoginError},
+    },
+};
+
+/// The database itself said yes: both legs, the tenure, and where the login has left the conversation.
+pub(super) struct LoggedIn {
+    client: Stream,
+    upstream: Stream,
+    conversation: Conversation,
+    tenure: Tenure,
+    attendance: Attendance,
+    visit: Visit,
+    client_rtt: Option<Duration>,
+    upstream_rtt: Duration,
+}
+
+impl Allowed {
+    /// Dials, and relays the login under the watch of the policy: a rule that goes during a slow login ends it.
+    pub(super) async fn login(self) -> Result<LoggedIn, Refused> {
+        let Self {
+            mut client,
+            startup,
+            mut tenure,
+            turns,
+            visit,
+            shortlist,
+            pass,
+        } = self;
+        let limits = *visit.gateway.limits.borrow();
+        let deadline = Instant::now() + limits.login;
+        let no = match dial(&visit, &tenure, limits.dial).await {
+            Err(unreachable) => No::told(unreachable),
+            Ok(mut upstream) => {
+                let began = Instant::now();
+                let terms = postgres::Terms {
+                    authentication: visit
+                        .gateway
+                        .standing
+                        .borrow()
+                        .policy
+                        .require()
+                        .authentication,
+                    cleartext: postgres::is_private(&client) && postgres::is_private(&upstream),
+                    interrupted: async { tenure.ended().await.denial },
+                };
+                let login = postgres::login(&mut client, &mut upstream, &startup, terms);
+                match timeout_at(deadline, login).await {
+                    Ok(Ok(logged_in)) => {
+                        drop(pass);
+                        visit.door.meters.phase(Phase::Login, began.elapsed());
+                        let legs = (client, upstream);
+                        let turns = turns + logged_in.turns;
+                        return Ok(LoggedIn::new(legs, logged_in, tenure, visit, turns));
+                    }
+                    Ok(Err(error)) => No::of(error, &tenure),
+                    Err(_late) => No::silent(Refusal::Late),
+                }
+            }
+        };
+        let origin = Arc::clone(&tenure.permit.origin().name);
+        let refused = Refused::new(visit, Some(shortlist), no.refusal, Some(tenure.claim));
+        let refused = refused.of_origin(origin);
+        Err(if no.tells {
+            refused.tell(client, startup.error_form()).await
+        } else {
+            refused
+        })
+    }
+}
+
+/// A refusal after the permit, and whether the client is still to be told.
+struct No {
+    refusal: Refusal,
+    tells: bool,
+}
+
+impl No {
+    const fn told(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            tells: true,
+        }
+    }
+
+    const fn silent(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            tells: false,
+        }
+    }
+
+    fn of(error: LoginError, tenure: &Tenure) -> Self {
+        let text = error.to_string();
+        match error {
+            // the server has said it itself
+            LoginError::Refused { sqlstate } => {
+                if sqlstate.is_some_and(|code| code.as_str().starts_with(INVALID_AUTHORIZATION)) {
+                    tenure.meters().auth_failure();
+                }
+                Self::silent(Refusal::UpstreamRefused(text))
+            }
+            LoginError::NoChallenge => Self::told(Refusal::NoChallenge),
+            LoginError::Cleartext => Self::told(Refusal::Cleartext),
+            LoginError::ClientLeft | LoginError::ClientBroke(_) => Self::silent(Refusal::Left),
+            LoginError::ClientMalformed => Self::told(Refusal::Malformed(text)),
+            LoginError::UpstreamClosed
+            | LoginError::UpstreamMalformed
+            | LoginError::UpstreamBroke(_) => Self::told(Refusal::Unreachable(text)),
+            LoginError::Interrupted(denial) => Self::told(Refusal::Denied(denial)),
+        }
+    }
+}
+
+async fn dial(visit: &Visit, tenure: &Tenure, within: Duration) -> Result<Stream, Refusal> {
+    let meters = &visit.door.meters;
+    let began = Instant::now();
+    match visit.door.upstream.connect(&tenure.permit, within).await {
+        Ok(upstream) => {
+            let rtt = upstream
+                .tcp()
+                .map_or(Some(Duration::ZERO), kernel::tcp_min_rtt);
+            meters.phase(Phase::Dial, began.elapsed());
+            meters.upstream_connected(began.elapsed(), rtt);
+            Ok(upstream)
+        }
+        Err(error) => {
+            meters.upstream_failed(error.label());
+            Err(Refusal::Unreachable(error.to_string()))
+        }
+    }
+}
+
+impl LoggedIn {
+    fn new(
+        (client, upstream): (Stream, Stream),
+        login: postgres::LoggedIn,
+        mut tenure: Tenure,
+        visit: Visit,
+        turns: u32,
+    ) -> Self {
+        let client_rtt = client.tcp().and_then(kernel::tcp_min_rtt).or(visit.rtt);
+        let upstream_rtt = upstream
+            .tcp()
+            .and_then(kernel::tcp_min_rtt)
+            .unwrap_or_default();
+        let meters = tenure.meters();
+        meters.opened(turns, client_rtt);
+        let reason = Reason::Allowed.label();
+        let origin = Some(&*tenure.permit.origin().name);
+        let listener = &visit.door.settings.name;
+        visit
+            .gateway
+            .meters
+            .decision(listener, origin, true, reason);
+        if let Some(key) = login.cancel_key {
+            tenure.register(key);
+        }
+        let (from_client, from_server) = (login.client_frames, login.server_frames);
+        Self {
+            client,
+            upstream,
+            conversation: Conversation::Postgres(postgres::Conversation::new(
+                from_client,
+                from_server,
+                login.status,
+            )),
+            tenure,
+            attendance: meters.attend(SystemTime::now()),
+            visit,
+            client_rtt,
+            upstream_rtt,
+        }
+    }
+
+    /// To the end of the session, and its line in the log.
+    pub(super) async fn relay(self) {
+        let Self {
+            client,
+            upstream,
+            conversation,
+            tenure,
+            attendance,
+            visit,
+            client_rtt,
+            upstream_rtt,
+        } = self;
+        let line = Line {
+            origin: attendance,
+            listener: Arc::clone(&visit.door.meters),
+            since: visit.since,
+            client_rtt,
+            upstream_rtt,
+        };
+        let mut rule = Rule {
+            tenure,
+            ending: None,
+        };
+        let closed = relay::relay(client, upstream, conversation, line, &mut rule).await;
+        log_end(&visit, &rule, &closed);
+    }
+}
+
+/// What the policy orders of a session that is being relayed.
+struct Rule {
+    tenure: Tenure,
+    /// The order to end that was given, so that only a stricter one follows.
+    ending: Option<Revocation>,
+}
+
+impl Orders for Rule {
+    fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order> {
+        while let Poll::Ready(change) = self.tenure.poll_change(cx) {
+            match change {
+                Change::Moved => return Poll::Ready(Order::Move(self.tenure.meters())),
+                Change::Ends(revocation) => {
+                    if let Some(order) = self.end(revocation) {
+                        return Poll::Ready(order);
+                    }
+                }
+                Change::Nothing => {}
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Rule {
+    fn end(&mut self, revocation: Revocation) -> Option<Order> {
+        let stricter = match &self.ending {
+            None => {
+                self.tenure.gateway.count_revoked();
+                self.tenure
+                    .meters()
+                    .revoked(revocation.denial.reason.label());
+                true
+            }
+            Some(Revocation { grace: None, .. }) => false,
+            Some(Revocation {
+                grace: Some(given), ..
+            }) => revocation.grace.is_none_or(|by| by < *given),
+        };
+        if !stricter {
+            return None;
+        }
+        let farewell = postgres::farewell(&self.tenure.farewell(&revocation).message);
+        let order = match revocation.grace {
+            Some(by) => Order::Drain { farewell, by },
+            None => Order::Cut { farewell },
+        };
+        self.ending = Some(revocation);
+        Some(order)
+    }
+}
+
+/// The access log: one line for each session, at its end.
+fn log_end(visit: &Visit, rule: &Rule, closed: &Closed) {
+    let tenure = &rule.tenure;
+    let claim = &tenure.claim;
+    let revoked = rule.ending.as_ref().map(|ending| ending.denial.reason);
+    let user = report::capped(&claim.user);
+    let database = claim.database.as_deref().map(report::capped);
+    let application = claim.application.as_deref().map(report::capped);
+    tracing::info!(
+        event = "closed",
+        listener = &*claim.listener,
+        origin = &*tenure.permit.origin().name,
+        reason = revoked.unwrap_or(Reason::Allowed).label(),
+        end = closed.end.label(),
+        client = %claim.address,
+        user = &*user,
+        database = database.as_deref(),
+        application = application.as_deref(),
+        tls = claim.tls.map(crate::policy::TlsVersion::label),
+        rtt_us = closed.client_rtt.map(report::micros),
+        generation = tenure.permit.generation(),
+        r#in = closed.received,
+        out = closed.transmitted,
+        ms = report::millis(visit.since),
+    );
+}
+
+/// SQLSTATE class 28: the server did not believe the client.
+const INVALID_AUTHORIZATION: &str = "28";

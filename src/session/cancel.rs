@@ -1,0 +1,88 @@
+//! PostgreSQL's cancel requests: a connection of their own that names a session and no user. Floor 3.
+//!
+//! A cancel is never answered. It is forwarded only with a [`CancelPermit`](crate::policy::CancelPermit), through a budget
+//! for its source and one for everybody; strangers open nothing upstream.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Duration, Instant, timeout},
+};
+
+use super::{
+    gate::{Bucket, Buckets, Source},
+    stages::Cancelling,
+};
+
+impl Cancelling {
+    /// Forwards the request if it may pass, and closes. What became of it is only counted: an answer would tell which keys exist.
+    pub(super) async fn forward(self) {
+        let meters = &self.visit.door.meters;
+        let forwarded = self.forwarded().await;
+        meters.cancel(forwarded.unwrap_or_else(|why| why));
+    }
+
+    async fn forwarded(&self) -> Result<&'static str, &'static str> {
+        let (gateway, door) = (&self.visit.gateway, &self.visit.door);
+        if !self.tls && !door.settings.allow_plain_cancel {
+            return Err("plain_refused");
+        }
+        let session = gateway.table.owner(&door.settings.name, &self.key);
+        let permit = {
+            let standing = gateway.standing.borrow();
+            standing
+                .policy
+                .decide_cancel(self.visit.address, session.as_deref())
+        };
+        let permit = permit.ok_or("refused")?;
+        // who guesses keys is slowed down; who knows one is not
+        let source = Source::of(self.visit.address);
+        if session.is_none() && !gateway.cancels.take(source, Instant::now()) {
+            return Err("limited");
+        }
+        let within = gateway.limits.borrow().dial;
+        let dialled = door.upstream.connect_for_cancel(&permit, within).await;
+        let mut upstream = dialled.map_err(|_unreachable| "unreachable")?;
+        let request = self.key.encode_request();
+        upstream
+            .write_all(&request)
+            .await
+            .map_err(|_broke| "unreachable")?;
+        // the server closes when the signal is sent: a client that waits for our close knows that much
+        let _closed = timeout(SERVER_CLOSES, upstream.read(&mut [0])).await;
+        Ok("forwarded")
+    }
+}
+
+/// How long the server may take to act on a cancel.
+const SERVER_CLOSES: Duration = Duration::from_secs(5);
+
+/// How many cancels may be forwarded: from one source, from one IPv6 site, in all, each a second.
+#[derive(Debug)]
+pub(super) struct CancelBudget {
+    buckets: Mutex<(Buckets, Buckets, Bucket)>,
+}
+
+const PER_SOURCE: u32 = 20;
+const PER_SITE: u32 = 100;
+const IN_ALL: u32 = 500;
+
+impl CancelBudget {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            buckets: Mutex::new((
+                Buckets::new(PER_SOURCE, now),
+                Buckets::new(PER_SITE, now),
+                Bucket::full(IN_ALL, now),
+            )),
+        }
+    }
+
+    /// Takes one from each; a cancel with a key of a known session is not asked.
+    pub(super) fn take(&self, source: Source, now: Instant) -> bool {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let (by_source, by_site, all) = &mut *buckets;
+        by_source.take(source, now) && by_site.take(source.site(), now) && all.take(IN_ALL, now)
+    }
+}

@@ -1,0 +1,313 @@
+//! How many may be at the door at once: openings in progress, per source and in all, and the budget of explanations. Floor 3.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+/// Where per-source accounting draws the line: one IPv4 address, or one IPv6 /64, which is what a host gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(u64);
+
+impl Source {
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
+            // the upper half; 0000::/32 holds no unicast address, so no /64 meets an IPv4 number there
+            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
+        }
+    }
+
+    /// The wider network of an IPv6 source, its /48; for IPv4 the address itself.
+    pub(super) const fn site(self) -> Self {
+        if self.0 > u32::MAX as u64 {
+            Self(self.0 >> 16 << 16)
+        } else {
+            self
+        }
+    }
+}
+
+/// Counts openings in progress.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    openings: Mutex<Openings>,
+    left: Notify,
+    waiting: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Openings {
+    all: u32,
+    by_source: HashMap<Source, u32>,
+}
+
+/// The most openings at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caps {
+    pub(super) all: u32,
+    pub(super) per_source: u32,
+}
+
+/// One opening in progress; it ends when dropped.
+#[derive(Debug)]
+pub(super) struct Pass {
+    gate: Arc<Gate>,
+    source: Source,
+}
+
+impl Gate {
+    /// `None` when too many are at the door: in all, where a quarter is kept for mentioned sources, or from this source.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        source: Source,
+        mentioned: bool,
+        caps: Caps,
+    ) -> Option<Pass> {
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = if mentioned {
+            caps.all
+        } else {
+            caps.all - caps.all / 4
+        };
+        if openings.all >= all {
+            return None;
+        }
+        let here = openings.by_source.entry(source).or_default();
+        if *here >= caps.per_source {
+            return None;
+        }
+        *here += 1;
+        openings.all += 1;
+        Some(Pass {
+            gate: Arc::clone(self),
+            source,
+        })
+    }
+}
+
+impl Gate {
+    /// For a mentioned source, which is throttled and not turned away: waits for a place until `deadline`. As many may
+    /// wait as may be at the door.
+    pub(super) async fn wait(
+        self: &Arc<Self>,
+        source: Source,
+        caps: Caps,
+        deadline: Instant,
+    ) -> Option<Pass> {
+        if let Some(pass) = self.enter(source, true, caps) {
+            return Some(pass);
+        }
+        let _place = Waiting::queue(&self.waiting, caps.all)?;
+        loop {
+            // registered before the look, so that a place given back between the two is not missed
+            let mut left = pin!(self.left.notified());
+            left.as_mut().enable();
+            if let Some(pass) = self.enter(source, true, caps) {
+                return Some(pass);
+            }
+            timeout_at(deadline, left).await.ok()?;
+        }
+    }
+}
+
+/// A place in the queue; given back when dropped.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn queue(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
+        let one_more = |now: u32| (now < most).then_some(now.saturating_add(1));
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(Self(waiting))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut openings = self
+            .gate
+            .openings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        openings.all = openings.all.saturating_sub(1);
+        if let Some(here) = openings.by_source.get_mut(&self.source) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                openings.by_source.remove(&self.source);
+            }
+        }
+        drop(openings);
+        if self.gate.waiting.load(Ordering::Relaxed) > 0 {
+            self.gate.left.notify_waiters();
+        }
+    }
+}
+
+/// A token bucket: `rate` a second, as many at once.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    pub(super) const fn full(rate: u32, now: Instant) -> Self {
+        Self {
+            tokens: rate as f64,
+            filled: now,
+        }
+    }
+
+    /// Takes one token, if there is one.
+    pub(super) fn take(&mut self, rate: u32, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.filled);
+        self.filled = now;
+        self.tokens = (self.tokens + since.as_secs_f64() * f64::from(rate)).min(f64::from(rate));
+        let has = self.tokens >= 1.0;
+        if has {
+            self.tokens -= 1.0;
+        }
+        has
+    }
+}
+
+/// A bucket for each source, and forgetting of those that are full again. Bounded: beyond `MOST` sources at a time the
+/// newcomers share one bucket.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    rate: u32,
+    by_source: HashMap<Source, Bucket>,
+    swept: Instant,
+}
+
+const MOST: usize = 65_536;
+const SWEEP: Duration = Duration::from_secs(10);
+
+impl Buckets {
+    pub(super) fn new(rate: u32, now: Instant) -> Self {
+        Self {
+            rate,
+            by_source: HashMap::new(),
+            swept: now,
+        }
+    }
+
+    pub(super) fn take(&mut self, source: Source, now: Instant) -> bool {
+        if now.saturating_duration_since(self.swept) >= SWEEP {
+            self.swept = now;
+            // a bucket of `rate` tokens is full again a second after it was last asked
+            self.by_source.retain(|_, bucket| {
+                now.saturating_duration_since(bucket.filled) < Duration::from_secs(1)
+            });
+        }
+        let crowded = self.by_source.len() >= MOST && !self.by_source.contains_key(&source);
+        let source = if crowded { Source(u64::MAX) } else { source };
+        let fresh = || Bucket::full(self.rate, now);
+        self.by_source
+            .entry(source)
+            .or_insert_with(fresh)
+            .take(self.rate, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(address: &str) -> Source {
+        Source::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_quarter_of_the_openings_is_kept_for_mentioned_sources() {
+        let gate = Arc::new(Gate::default());
+        let caps = Caps {
+            all: 8,
+            per_source: 64,
+        };
+        let strangers: Vec<_> = (0..9)
+            .filter_map(|n| gate.enter(source(&format!("192.0.2.{n}")), false, caps))
+            .collect();
+        assert_eq!(strangers.len(), 6);
+        let known: Vec<_> = (0..3)
+            .filter_map(|_| gate.enter(source("10.0.0.1"), true, caps))
+            .collect();
+        assert_eq!(known.len(), 2);
+    }
+
+    #[test]
+    fn one_source_never_takes_all_places_and_gives_them_back() {
+        let gate = Arc::new(Gate::default());
+        let caps = Caps {
+            all: 100,
+            per_source: 2,
+        };
+        let first = gate.enter(source("2001:db8::1"), false, caps);
+        let second = gate.enter(source("2001:db8::2"), false, caps);
+        assert!(first.is_some() && second.is_some());
+        assert!(
+            gate.enter(source("2001:db8::3"), false, caps).is_none(),
+            "the same /64"
+        );
+        assert!(gate.enter(source("2001:db8:0:1::3"), false, caps).is_some());
+        drop(first);
+        assert!(gate.enter(source("2001:db8::3"), false, caps).is_some());
+        drop(second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mentioned_source_waits_for_a_place_and_no_longer_than_its_deadline() {
+        let gate = Arc::new(Gate::default());
+        let caps = Caps {
+            all: 8,
+            per_source: 1,
+        };
+        let first = gate.enter(source("10.0.0.1"), true, caps);
+        let soon = Instant::now() + Duration::from_secs(1);
+        assert!(gate.wait(source("10.0.0.1"), caps, soon).await.is_none());
+        let later = soon + Duration::from_secs(1);
+        let (pass, ()) = tokio::join!(gate.wait(source("10.0.0.1"), caps, later), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        assert!(pass.is_some());
+        assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_mapped_address_and_its_v4_form_are_one_source() {
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_gives_its_rate_and_no_more() {
+        let start = Instant::now();
+        let mut buckets = Buckets::new(5, start);
+        let taken = (0..20)
+            .filter(|_| buckets.take(source("192.0.2.1"), start))
+            .count();
+        assert_eq!(taken, 5);
+        assert!(buckets.take(source("192.0.2.2"), start));
+        assert!(buckets.take(source("192.0.2.1"), start + Duration::from_millis(200)));
+        assert!(!buckets.take(source("192.0.2.1"), start + Duration::from_millis(200)));
+    }
+}

@@ -1,0 +1,275 @@
+//! Every end before the relay, with its three faces: a text for the client, one for the log, a label. Floor 3.
+
+use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher, net::IpAddr, sync::Arc};
+
+use crate::policy::{Claim, Denial, Reason};
+
+/// Why a connection ended before it was relayed. `Display` is for the log and may name causes; [`Words`] are for the
+/// client; [`Refusal::reason`] is the label.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{0}")]
+    Denied(#[from] Denial),
+    #[error("too many openings in progress, in all or from this source")]
+    TooMany,
+    #[error("nothing came in time")]
+    Silent,
+    #[error("the opening was not complete in time")]
+    Late,
+    #[error("the client left in the middle of the opening")]
+    Left,
+    #[error("malformed opening: {0}")]
+    Malformed(String),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("upstream: {0}")]
+    Unreachable(String),
+    #[error("the server refused the login ({0})")]
+    UpstreamRefused(String),
+    #[error("the server let the session in without asking for a proof")]
+    NoChallenge,
+    #[error("the server asked for the password in clear, over a connection that is not private")]
+    Cleartext,
+}
+
+impl Refusal {
+    pub(super) const fn reason(&self) -> Reason {
+        match self {
+            Self::Denied(denial) => denial.reason,
+            Self::TooMany => Reason::LimitGlobal,
+            Self::Silent | Self::Late => Reason::OpeningTimeout,
+            Self::Left | Self::Malformed(_) => Reason::MalformedOpening,
+            Self::Tls(_) => Reason::TlsFailed,
+            Self::Unreachable(_) => Reason::UpstreamUnreachable,
+            Self::UpstreamRefused(_) => Reason::UpstreamRefused,
+            Self::NoChallenge => Reason::AuthenticationMissing,
+            Self::Cleartext => Reason::TlsRequired,
+        }
+    }
+
+    /// The origin or deny rule to name in the log and the metrics.
+    pub(super) const fn rule(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Denied(denial) => denial.rule.as_ref(),
+            Self::TooMany
+            | Self::Silent
+            | Self::Late
+            | Self::Left
+            | Self::Malformed(_)
+            | Self::Tls(_)
+            | Self::Unreachable(_)
+            | Self::UpstreamRefused(_)
+            | Self::NoChallenge
+            | Self::Cleartext => None,
+        }
+    }
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) message: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+impl Words {
+    /// For a client that may know why: its address is mentioned, or strangers are answered in full.
+    pub(super) fn explained(
+        reason: Reason,
+        claim: Names<'_>,
+        address: IpAddr,
+        reference: Reference,
+    ) -> Self {
+        let full = format!(
+            "doorward: connection from {address} refused: {} [{}], ref {reference}",
+            reason.sentence(),
+            reason.label(),
+        );
+        Self {
+            message: claim.spare(full, reference),
+            hint: mend(reason).filter(|hint| !claim.appear_in(hint)),
+        }
+    }
+
+    /// For everybody else: one text, whatever the reason.
+    pub(super) fn constant(claim: Names<'_>, reference: Reference) -> Self {
+        let text = format!("doorward: connection not allowed, ref {reference}");
+        Self {
+            message: claim.spare(text, reference),
+            hint: None,
+        }
+    }
+
+    /// For a session that is ended, at the latest when `drain` is over.
+    pub(super) fn farewell(reason: Reason, claim: Names<'_>, reference: Reference) -> Self {
+        let full = format!(
+            "doorward: session ended: {} [{}], ref {reference}",
+            reason.sentence(),
+            reason.label(),
+        );
+        Self {
+            message: claim.spare(full, reference),
+            hint: None,
+        }
+    }
+}
+
+/// The names that no text of ours may contain: Rails reads a message that contains the database's name as "no such
+/// database", and offers to create it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Names<'a> {
+    pub(super) user: Option<&'a str>,
+    pub(super) database: Option<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(claim: &'a Claim) -> Self {
+        Self {
+            user: Some(&claim.user),
+            database: claim.database.as_deref(),
+        }
+    }
+
+    fn appear_in(self, text: &str) -> bool {
+        let appears = |name: Option<&str>| name.is_some_and(|name| text.contains(name));
+        appears(self.user) || appears(self.database)
+    }
+
+    /// The text, or what is left of it when a name is found in it.
+    fn spare(self, text: String, reference: Reference) -> String {
+        if !self.appear_in(&text) {
+            return text;
+        }
+        let short = format!("refused, ref {reference}");
+        if self.appear_in(&short) {
+            reference.to_string()
+        } else {
+            short
+        }
+    }
+}
+
+/// What the client can do about it, where that is known.
+const fn mend(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::TlsRequired => Some("Connect with sslmode=verify-full."),
+        Reason::AuthenticationMissing => Some(
+            "The server trusts the gateway's own address: change the `trust` or `peer` line in pg_hba.conf to `scram-sha-256`.",
+        ),
+        Reason::LimitConnections | Reason::LimitGlobal => {
+            Some("Close idle connections, or raise the limit.")
+        }
+        Reason::NoOrigin
+        | Reason::UserNotAllowed
+        | Reason::DatabaseNotAllowed
+        | Reason::ListenerNotAllowed
+        | Reason::ReplicationNotAllowed
+        | Reason::ExclusiveUser
+        | Reason::DenyRule
+        | Reason::Expired
+        | Reason::Inactive => {
+            Some("The operator finds the rule with the reference, or by `doorward why`.")
+        }
+        Reason::Allowed
+        | Reason::TlsFailed
+        | Reason::MalformedOpening
+        | Reason::OpeningTimeout
+        | Reason::UpstreamUnreachable
+        | Reason::UpstreamRefused
+        | Reason::ShuttingDown => None,
+    }
+}
+
+/// Eight characters that tie what a client reports to the line in the log: the same for the same source, user and reason
+/// as long as the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reference([u8; 8]);
+
+/// Makes references; keyed anew in each process, so that nobody computes them elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct References(RandomState);
+
+impl References {
+    pub(super) fn of(&self, address: IpAddr, user: Option<&str>, reason: Reason) -> Reference {
+        let mut number = self.0.hash_one((address, user, reason));
+        Reference(std::array::from_fn(|_| {
+            let digit = (number & 31) as usize;
+            number >>= 5;
+            ALPHABET.get(digit).copied().unwrap_or(b'0')
+        }))
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|c| fmt::Write::write_char(f, char::from(*c)))
+    }
+}
+
+/// Crockford's base 32: no letter that is taken for another when read aloud.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address() -> IpAddr {
+        "192.0.2.7".parse().unwrap()
+    }
+
+    #[test]
+    fn a_known_client_is_told_its_address_what_failed_and_the_reference() {
+        let reference = References::default().of(address(), Some("app"), Reason::TlsRequired);
+        let names = Names {
+            user: Some("app"),
+            database: Some("shop"),
+        };
+        let words = Words::explained(Reason::TlsRequired, names, address(), reference);
+        assert!(words.message.contains("192.0.2.7") && words.message.contains("[tls_required]"));
+        assert!(words.message.ends_with(&format!("ref {reference}")));
+        assert_eq!(words.hint, Some("Connect with sslmode=verify-full."));
+    }
+
+    #[test]
+    fn a_stranger_reads_the_same_whatever_the_reason() {
+        let references = References::default();
+        let text = |reason| {
+            let reference = references.of(address(), Some("app"), reason);
+            let words = Words::constant(Names::default(), reference);
+            words.message.replace(&reference.to_string(), "")
+        };
+        assert_eq!(text(Reason::NoOrigin), text(Reason::ExclusiveUser));
+    }
+
+    #[test]
+    fn the_same_refusal_has_the_same_reference_and_another_has_another() {
+        let references = References::default();
+        let of = |user, reason| references.of(address(), Some(user), reason);
+        assert_eq!(of("app", Reason::NoOrigin), of("app", Reason::NoOrigin));
+        assert_ne!(of("app", Reason::NoOrigin), of("web", Reason::NoOrigin));
+        assert_ne!(of("app", Reason::NoOrigin), of("app", Reason::Expired));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_ours_contains_the_user_or_the_database(user in "[a-z_]{1,9}", database in "(doorward|ref|connection|e|o|[a-z]{1,3}|[a-z]{4,9})") {
+            let names = Names { user: Some(&user), database: Some(&database) };
+            let references = References::default();
+            for reason in [Reason::NoOrigin, Reason::TlsRequired, Reason::ExclusiveUser, Reason::UserNotAllowed] {
+                let reference = references.of(address(), Some(&user), reason);
+                for words in [
+                    Words::explained(reason, names, address(), reference),
+                    Words::constant(names, reference),
+                    Words::farewell(reason, names, reference),
+                ] {
+                    for text in [Some(words.message.as_str()), words.hint].into_iter().flatten() {
+                        prop_assert!(!text.contains(&user) && !text.contains(&database), "{text}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What is said, counted and written down of a connection that was refused. Floor 3.
+
+use std::{borrow::Cow, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    gate::Source,
+    refusal::{Names, Reference, Refusal, Words},
+    stages::Visit,
+};
+use crate::{
+    net::Stream,
+    policy::{Answer, Claim, Reason, Shortlist},
+    protocol::postgres,
+    wire::postgres::{ErrorForm, ErrorResponse},
+};
+
+/// A connection that ended before the relay, on its way to be reported.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) visit: Visit,
+    pub(super) refusal: Refusal,
+    shortlist: Option<Shortlist>,
+    claim: Option<Claim>,
+    /// The origin that had admitted it, where the no came later.
+    origin: Option<Arc<str>>,
+    reference: Reference,
+}
+
+impl Refused {
+    pub(super) fn new(
+        visit: Visit,
+        shortlist: Option<Shortlist>,
+        refusal: Refusal,
+        claim: Option<Claim>,
+    ) -> Self {
+        let user = claim.as_ref().map(|claim| claim.user.as_str());
+        let reference = visit
+            .gateway
+            .references
+            .of(visit.address, user, refusal.reason());
+        Self {
+            visit,
+            refusal,
+            shortlist,
+            claim,
+            origin: None,
+            reference,
+        }
+    }
+
+    /// A no that came after the policy's yes.
+    pub(super) fn of_origin(mut self, origin: Arc<str>) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Tells the client, in its own protocol and as much as it may know, and closes in order.
+    pub(super) async fn tell(self, client: Stream, form: ErrorForm) -> Self {
+        if let Some(sqlstate) = postgres::sqlstate(self.refusal.reason()) {
+            let words = self.words();
+            let response = ErrorResponse {
+                sqlstate,
+                message: &words.message,
+                detail: None,
+                hint: words.hint,
+            };
+            postgres::refuse(client, &response.encode(form)).await;
+        }
+        self
+    }
+
+    /// Reason and mend go to mentioned addresses; everybody else gets one constant text.
+    fn words(&self) -> Words {
+        let names = self.claim.as_ref().map(Names::of).unwrap_or_default();
+        let answer = self.visit.gateway.standing.borrow().policy.answer();
+        let may_know =
+            answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
+        if may_know {
+            let (reason, address) = (self.refusal.reason(), self.visit.address);
+            Words::explained(reason, names, address, self.reference)
+        } else {
+            Words::constant(names, self.reference)
+        }
+    }
+
+    /// The origin to name: the one that admitted, or came nearest. A deny rule is none.
+    fn origin(&self) -> Option<&str> {
+        let rule = self.refusal.rule().or(self.origin.as_ref());
+        rule.filter(|_| self.refusal.reason() != Reason::DenyRule)
+            .map(Arc::as_ref)
+    }
+
+    /// Counts the decision and writes the one line.
+    pub(super) fn report(&self) {
+        let visit = &self.visit;
+        let reason = self.refusal.reason();
+        let origin = self.origin();
+        visit
+            .gateway
+            .meters
+            .decision(&visit.door.settings.name, origin, false, reason.label());
+        if !visit.gateway.may_log(Source::of(visit.address)) {
+            return;
+        }
+        let claim = self.claim.as_ref();
+        let user = claim.map(|c| capped(&c.user));
+        let database = claim.and_then(|c| c.database.as_deref()).map(capped);
+        let application = claim.and_then(|c| c.application.as_deref()).map(capped);
+        tracing::info!(
+            event = "refused",
+            listener = &*visit.door.settings.name,
+            origin,
+            reason = reason.label(),
+            client = %visit.address,
+            user = user.as_deref(),
+            database = database.as_deref(),
+            application = application.as_deref(),
+            tls = claim.and_then(|c| c.tls).map(crate::policy::TlsVersion::label),
+            rtt_us = visit.rtt.map(micros),
+            r#ref = %self.reference,
+            generation = visit.gateway.standing.borrow().policy.generation(),
+            ms = millis(visit.since),
+            rule = self.refusal.rule().map(Arc::as_ref),
+            cause = %self.refusal,
+        );
+    }
+}
+
+/// A text from the wire as it may stand in a log: escaped, at most [`LONGEST_FIELD`] bytes.
+pub(super) fn capped(text: &str) -> Cow<'_, str> {
+    let fits = text.len() <= LONGEST_FIELD && !text.chars().any(char::is_control);
+    if fits {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::new();
+    for c in text.chars().flat_map(char::escape_debug) {
+        if escaped.len() + c.len_utf8() > LONGEST_FIELD {
+            break;
+        }
+        escaped.push(c);
+    }
+    Cow::Owned(escaped)
+}
+
+pub(super) fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+const LONGEST_FIELD: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_in_the_log_is_short_and_has_no_control_characters() {
+        assert_eq!(capped("shop"), "shop");
+        assert_eq!(capped("a\nb\u{1b}"), "a\\nb\\u{1b}");
+        assert!(capped(&"x".repeat(10_000)).len() <= LONGEST_FIELD);
+    }
+}

@@ -1,0 +1,138 @@
+//! The places that each origin has, and who sits in them. Floor 3.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crate::policy::{Origin, Room};
+
+/// Live sessions per origin. Counts belong to the name of an origin, so they outlive a reload.
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    taken: Mutex<HashMap<Arc<str>, Arc<AtomicU32>>>,
+}
+
+/// One session's place in its origin; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<AtomicU32>);
+
+impl Seats {
+    /// Forgets origins that nobody sits in and that are not `kept`.
+    pub(super) fn retain(&self, kept: impl Fn(&str) -> bool) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|name, count| Arc::strong_count(count) > 1 || kept(name));
+    }
+
+    fn sit(&self, origin: &Origin, most: u32) -> Option<Seat> {
+        let count = {
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(taken.entry(Arc::clone(&origin.name)).or_default())
+        };
+        let one_more = |now: u32| (now < most).then_some(now.saturating_add(1));
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(Seat(count))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Room for Seats {
+    type Seat = Seat;
+
+    fn take(&self, origin: &Origin) -> Option<Seat> {
+        self.sit(origin, origin.connections.unwrap_or(u32::MAX))
+    }
+}
+
+/// Room for a session that is decided again: limits never end a live session, so it keeps its place, or takes one
+/// even in an origin that is full.
+pub(super) struct Resettle<'a> {
+    pub(super) seats: &'a Seats,
+    /// The origin it sits in now.
+    pub(super) home: &'a str,
+}
+
+impl Room for Resettle<'_> {
+    /// `None`: the seat that it has.
+    type Seat = Option<Seat>;
+
+    fn take(&self, origin: &Origin) -> Option<Option<Seat>> {
+        if &*origin.name == self.home {
+            return Some(None);
+        }
+        self.seats.sit(origin, u32::MAX).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{From, Names};
+
+    impl Seats {
+        fn taken(&self, origin: &str) -> u32 {
+            let taken = self.taken.lock().unwrap();
+            taken
+                .get(origin)
+                .map_or(0, |count| count.load(Ordering::Relaxed))
+        }
+    }
+
+    fn origin(connections: u32) -> Origin {
+        Origin {
+            name: "shop".into(),
+            line: 1,
+            from: vec![From::Any],
+            listeners: Names::Any,
+            users: Names::Any,
+            databases: Names::Any,
+            replication: None,
+            exclusive: false,
+            active: true,
+            expires: None,
+            connections: Some(connections),
+        }
+    }
+
+    #[test]
+    fn an_origin_never_has_more_sessions_than_its_limit() {
+        let seats = Seats::default();
+        let first = seats.take(&origin(1)).unwrap();
+        assert!(seats.take(&origin(1)).is_none());
+        drop(first);
+        assert!(seats.take(&origin(1)).is_some());
+    }
+
+    #[test]
+    fn a_live_session_is_never_ended_by_a_limit() {
+        let seats = Seats::default();
+        let _full = seats.take(&origin(1)).unwrap();
+        let moved = Resettle {
+            seats: &seats,
+            home: "elsewhere",
+        };
+        let _moved = moved.take(&origin(1)).unwrap().unwrap();
+        assert_eq!(seats.taken("shop"), 2);
+    }
+
+    #[test]
+    fn an_origin_that_is_gone_is_forgotten_when_its_last_session_ends() {
+        let seats = Seats::default();
+        let seat = seats.take(&origin(9)).unwrap();
+        seats.retain(|_| false);
+        assert_eq!(seats.taken("shop"), 1);
+        drop(seat);
+        seats.retain(|_| false);
+        assert!(seats.taken.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,240 @@
+//! A session's standing before the policy, from its permit to its end. Floor 3.
+//!
+//! The notice of a change is taken before the decision, so a policy that changes at any later moment, in a slow login
+//! too, is not missed: the session decides again with the claim it kept.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::SystemTime,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Door, Gateway,
+    refusal::{Names, Words},
+    seats::{Resettle, Seat},
+    table::Registration,
+};
+use crate::{
+    meter::OriginMeters,
+    policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason},
+    wire::postgres::CancelKey,
+};
+
+/// What is in force: the policy, and once the gateway is ending, the moment by which sessions have to be gone.
+/// Travels in a `watch`: a snapshot and a notice of change in one.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub policy: Arc<Policy>,
+    pub closing: Option<Instant>,
+}
+
+/// The admitted session: who it is, by which permit, in which seat.
+pub(super) struct Tenure {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) door: Arc<Door>,
+    pub(super) claim: Claim,
+    pub(super) permit: Permit,
+    seat: Seat,
+    /// Its line in the session table, once the server has dealt a cancel key.
+    registration: Option<Registration>,
+    notice: Notice,
+    on_revoke: OnRevoke,
+}
+
+/// How a session has to end.
+#[derive(Debug)]
+pub(super) struct Revocation {
+    pub(super) denial: Denial,
+    /// Until when it may reach the end of its transaction; `None`: at once.
+    pub(super) grace: Option<Instant>,
+}
+
+/// What came of deciding again.
+pub(super) enum Change {
+    Nothing,
+    /// Another origin admits the session now.
+    Moved,
+    Ends(Revocation),
+}
+
+impl Tenure {
+    /// Decides. `standing` was taken before, so that no change after the decision is missed.
+    pub(super) fn begin(
+        gateway: &Arc<Gateway>,
+        door: &Arc<Door>,
+        mut standing: watch::Receiver<Standing>,
+        claim: Claim,
+    ) -> Result<Self, Box<(Claim, Denial)>> {
+        let Standing { policy, closing } = standing.borrow_and_update().clone();
+        if closing.is_some() {
+            return Err(Box::new((claim, closing_down())));
+        }
+        match policy.decide(&claim, SystemTime::now(), &gateway.seats) {
+            Ok((permit, seat)) => Ok(Self {
+                gateway: Arc::clone(gateway),
+                door: Arc::clone(door),
+                claim,
+                permit,
+                seat,
+                registration: None,
+                notice: Notice::of(standing),
+                on_revoke: policy.on_revoke(),
+            }),
+            Err(denial) => Err(Box::new((claim, denial))),
+        }
+    }
+
+    /// Resolves when the session may no longer go on. For the login, which has no meters to move.
+    ///
+    /// Cancel safe: what was decided is kept.
+    pub(super) async fn ended(&mut self) -> Revocation {
+        loop {
+            if let Change::Ends(revocation) = poll_fn(|cx| self.poll_change(cx)).await {
+                return revocation;
+            }
+        }
+    }
+
+    /// Whether the policy has changed, and what that means for this session. Costs two comparisons where nothing has.
+    pub(super) fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Change> {
+        while self.notice.poll(cx).is_ready() {
+            match self.decide_again() {
+                Change::Nothing => {}
+                change @ (Change::Moved | Change::Ends(_)) => return Poll::Ready(change),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn decide_again(&mut self) -> Change {
+        let Standing { policy, closing } = self.notice.standing.borrow_and_update().clone();
+        self.gateway.count_decided_again();
+        if let Some(by) = closing {
+            return Change::Ends(Revocation {
+                denial: closing_down(),
+                grace: Some(by),
+            });
+        }
+        let room = Resettle {
+            seats: &self.gateway.seats,
+            home: &self.permit.origin().name,
+        };
+        match policy.decide(&self.claim, SystemTime::now(), &room) {
+            Ok((permit, seat)) => {
+                let moved = seat.is_some();
+                if let Some(seat) = seat {
+                    self.seat = seat;
+                }
+                self.permit = permit;
+                if let Some(registration) = &self.registration {
+                    registration.move_to(self.permit.origin());
+                }
+                self.on_revoke = policy.on_revoke();
+                if moved {
+                    Change::Moved
+                } else {
+                    Change::Nothing
+                }
+            }
+            Err(denial) => {
+                // a deny rule means now; otherwise the stricter of what held at the decision and what holds today
+                let how = if denial.reason == Reason::DenyRule {
+                    OnRevoke::Close
+                } else {
+                    self.on_revoke.max(policy.on_revoke())
+                };
+                match how {
+                    OnRevoke::Keep => Change::Nothing,
+                    OnRevoke::Drain => Change::Ends(Revocation {
+                        denial,
+                        grace: Some(Instant::now() + policy.drain()),
+                    }),
+                    OnRevoke::Close => Change::Ends(Revocation {
+                        denial,
+                        grace: None,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The meters of the origin that admits the session now.
+    pub(super) fn meters(&self) -> Arc<OriginMeters> {
+        let (listener, origin) = (&self.door.settings.name, &self.permit.origin().name);
+        self.gateway.meters.origin(listener, origin)
+    }
+
+    /// Enters the session in the table, so that cancels for it are held against its origin.
+    pub(super) fn register(&mut self, key: CancelKey) {
+        let listener = &self.door.settings.name;
+        let registration = self
+            .gateway
+            .table
+            .register(listener, key, self.permit.origin());
+        self.registration = Some(registration);
+    }
+
+    /// What the session is told at its end.
+    pub(super) fn farewell(&self, revocation: &Revocation) -> Words {
+        let reason = revocation.denial.reason;
+        let (address, user) = (self.claim.address, self.claim.user.as_str());
+        let reference = self.gateway.references.of(address, Some(user), reason);
+        Words::farewell(reason, Names::of(&self.claim), reference)
+    }
+}
+
+const fn closing_down() -> Denial {
+    Denial {
+        reason: Reason::ShuttingDown,
+        rule: None,
+    }
+}
+
+/// Tells when what stands has changed, cheaply enough to be asked at every turn of the relay.
+struct Notice {
+    standing: watch::Receiver<Standing>,
+    /// Registered with the channel; only polled when that may say something new.
+    bell: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whom the bell wakes.
+    wakes: Option<Waker>,
+}
+
+impl Notice {
+    fn of(standing: watch::Receiver<Standing>) -> Self {
+        Self {
+            bell: Box::pin(ring(standing.clone())),
+            standing,
+            wakes: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let registered = self
+            .wakes
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if registered && !self.standing.has_changed().unwrap_or(false) {
+            return Poll::Pending;
+        }
+        if self.bell.as_mut().poll(cx).is_pending() {
+            self.wakes = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.standing.mark_unchanged();
+        self.bell = Box::pin(ring(self.standing.clone()));
+        self.wakes = None;
+        Poll::Ready(())
+    }
+}
+
+async fn ring(mut standing: watch::Receiver<Standing>) {
+    if standing.changed().await.is_err() {
+        // the gateway itself is gone: nobody can change the policy any more
+        std::future::pending::<()>().await;
+    }
+}
