@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use super::{
-    gate::{Bucket, Buckets, Source},
+    budget::{Bucket, Buckets},
+    gate::Source,
     stages::Cancelling,
 };
 

@@ -1,4 +1,4 @@
-//! How many may be at the door at once: openings in progress, per source and in all, and the budget of explanations. Floor 3.
+//! How many may be at the door at once: openings in progress, per source and in all. Floor 3.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,9 @@ use tokio::{
 pub(super) struct Source(u64);
 
 impl Source {
+    /// Stands for all sources beyond those that are told apart.
+    pub(super) const CROWD: Self = Self(u64::MAX);
+
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
@@ -162,73 +165,6 @@ impl Drop for Pass {
     }
 }
 
-/// A token bucket: `rate` a second, as many at once.
-#[derive(Debug)]
-pub(super) struct Bucket {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    pub(super) const fn full(rate: u32, now: Instant) -> Self {
-        Self {
-            tokens: rate as f64,
-            filled: now,
-        }
-    }
-
-    /// Takes one token, if there is one.
-    pub(super) fn take(&mut self, rate: u32, now: Instant) -> bool {
-        let since = now.saturating_duration_since(self.filled);
-        self.filled = now;
-        self.tokens = (self.tokens + since.as_secs_f64() * f64::from(rate)).min(f64::from(rate));
-        let has = self.tokens >= 1.0;
-        if has {
-            self.tokens -= 1.0;
-        }
-        has
-    }
-}
-
-/// A bucket for each source, and forgetting of those that are full again. Bounded: beyond `MOST` sources at a time the
-/// newcomers share one bucket.
-#[derive(Debug)]
-pub(super) struct Buckets {
-    rate: u32,
-    by_source: HashMap<Source, Bucket>,
-    swept: Instant,
-}
-
-const MOST: usize = 65_536;
-const SWEEP: Duration = Duration::from_secs(10);
-
-impl Buckets {
-    pub(super) fn new(rate: u32, now: Instant) -> Self {
-        Self {
-            rate,
-            by_source: HashMap::new(),
-            swept: now,
-        }
-    }
-
-    pub(super) fn take(&mut self, source: Source, now: Instant) -> bool {
-        if now.saturating_duration_since(self.swept) >= SWEEP {
-            self.swept = now;
-            // a bucket of `rate` tokens is full again a second after it was last asked
-            self.by_source.retain(|_, bucket| {
-                now.saturating_duration_since(bucket.filled) < Duration::from_secs(1)
-            });
-        }
-        let crowded = self.by_source.len() >= MOST && !self.by_source.contains_key(&source);
-        let source = if crowded { Source(u64::MAX) } else { source };
-        let fresh = || Bucket::full(self.rate, now);
-        self.by_source
-            .entry(source)
-            .or_insert_with(fresh)
-            .take(self.rate, now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,18 +232,5 @@ mod tests {
     #[test]
     fn a_mapped_address_and_its_v4_form_are_one_source() {
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_bucket_gives_its_rate_and_no_more() {
-        let start = Instant::now();
-        let mut buckets = Buckets::new(5, start);
-        let taken = (0..20)
-            .filter(|_| buckets.take(source("192.0.2.1"), start))
-            .count();
-        assert_eq!(taken, 5);
-        assert!(buckets.take(source("192.0.2.2"), start));
-        assert!(buckets.take(source("192.0.2.1"), start + Duration::from_millis(200)));
-        assert!(!buckets.take(source("192.0.2.1"), start + Duration::from_millis(200)));
     }
 }

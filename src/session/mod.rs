@@ -9,6 +9,7 @@
 //! database before [`stages::Allowed`], whose permit only the policy mints.
 
 mod admitted;
+mod budget;
 mod cancel;
 mod gate;
 mod refusal;
@@ -38,9 +39,10 @@ use crate::{
     meter::{ListenerMeters, Meters},
     net::Upstream,
 };
+use budget::{Bucket, Buckets, Echoes};
 use cancel::CancelBudget;
-use gate::{Bucket, Buckets, Gate, Source};
-use refusal::References;
+use gate::{Gate, Source};
+use refusal::{Reference, References};
 use seats::Seats;
 use stages::Knock;
 use table::SessionTable;
@@ -69,6 +71,7 @@ pub struct Gateway {
     explanations: Mutex<Bucket>,
     /// Refusal lines in the log, one a second for each source.
     lines: Mutex<Buckets>,
+    echoes: Mutex<Echoes>,
     decided_again: AtomicU64,
     revoked: AtomicU64,
 }
@@ -94,6 +97,7 @@ impl Gateway {
             cancels: CancelBudget::new(now),
             explanations: Mutex::new(Bucket::full(explained, now)),
             lines: Mutex::new(Buckets::new(1, now)),
+            echoes: Mutex::default(),
             decided_again: AtomicU64::new(0),
             revoked: AtomicU64::new(0),
         }
@@ -125,6 +129,12 @@ impl Gateway {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         explanations.take(rate, Instant::now())
+    }
+
+    /// Whether a refusal is only the second half of one: see [`Echoes`].
+    fn is_echo(&self, reference: Reference, tls: bool) -> bool {
+        let mut echoes = self.echoes.lock().unwrap_or_else(PoisonError::into_inner);
+        echoes.repeats(reference, tls, Instant::now())
     }
 
     /// Whether one more refusal of this source is written to the log in this second; counted if not.

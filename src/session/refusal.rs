@@ -182,7 +182,7 @@ const fn mend(reason: Reason) -> Option<&'static str> {
 
 /// Eight characters that tie what a client reports to the line in the log: the same for the same source, user and reason
 /// as long as the process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Reference([u8; 8]);
 
 /// Makes references; keyed anew in each process, so that nobody computes them elsewhere.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     net::Stream,
-    policy::{Answer, Claim, Reason, Shortlist},
+    policy::{Answer, Claim, Reason, Shortlist, TlsVersion},
     protocol::postgres,
     wire::postgres::{ErrorForm, ErrorResponse},
 };
@@ -95,6 +95,10 @@ impl Refused {
     /// Counts the decision and writes the one line.
     pub(super) fn report(&self) {
         let visit = &self.visit;
+        let tls = self.claim.as_ref().and_then(|claim| claim.tls);
+        if visit.gateway.is_echo(self.reference, tls.is_some()) {
+            return;
+        }
         let reason = self.refusal.reason();
         let origin = self.origin();
         visit
@@ -117,7 +121,7 @@ impl Refused {
             user = user.as_deref(),
             database = database.as_deref(),
             application = application.as_deref(),
-            tls = claim.and_then(|c| c.tls).map(crate::policy::TlsVersion::label),
+            tls = tls.map(TlsVersion::label),
             rtt_us = visit.rtt.map(micros),
             r#ref = %self.reference,
             generation = visit.gateway.standing.borrow().policy.generation(),
