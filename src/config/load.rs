@@ -117,6 +117,22 @@ pub fn parse(
     })
 }
 
+/// The state directory that goes with a file, even one with errors: as far as the file can still be read, and as if it
+/// said nothing otherwise.
+pub fn state_dir(path: &Path, environment: &Environment, flags: &Overrides) -> PathBuf {
+    let text = read(path)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let meant = |text: &str| {
+        let document = Node::parse(text).ok()?;
+        let meaning = meaning::read(&document, environment, flags, &mut Report::new("", text))?;
+        Some(meaning.settings.state_dir)
+    };
+    text.and_then(|text| meant(&text))
+        .or_else(|| meant("version: 1"))
+        .unwrap_or_else(|| environment.state_dir())
+}
+
 /// Where a running daemon's admin socket may be when nobody says: the likeliest first.
 pub fn admin_sockets(environment: &Environment) -> Vec<PathBuf> {
     let mut folders = environment.runtime_folders();
@@ -205,11 +221,11 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        let uid = |path: &str| std::fs::metadata(path).map(|file| file.uid()).ok();
-        let me = uid("/proc/self");
+        let owner = std::fs::metadata(RUN).map(|folder| folder.uid()).ok();
+        let me = user_id();
         Self {
             variables: variables.collect(),
-            run_is_ours: me == Some(0) || (me.is_some() && me == uid(RUN)),
+            run_is_ours: me == Some(0) || (me.is_some() && me == owner),
         }
     }
 
@@ -219,6 +235,11 @@ impl Environment {
             variables: variables.into_iter().collect(),
             run_is_ours: false,
         }
+    }
+
+    /// One variable.
+    pub fn get(&self, variable: &str) -> Option<&str> {
+        self.variables.get(variable).map(String::as_str)
     }
 
     pub(super) const fn variables(&self) -> &BTreeMap<String, String> {
@@ -267,6 +288,13 @@ impl Environment {
         let folder = self.folder("STATE_DIRECTORY").or_else(state).or_else(home);
         folder.unwrap_or_else(|| PathBuf::from("/var/lib/doorward"))
     }
+}
+
+/// The effective user. The owner of `/proc/self` would do, were it not root for a process that forbids dumps.
+fn user_id() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 const RUN: &str = "/run/doorward";
