@@ -45,6 +45,7 @@ pub(super) struct Families {
     pub(super) database_duration: HistogramVec,
     pub(super) flights: IntCounterVec,
     pub(super) flights_pipelined: IntCounterVec,
+    pub(super) bursts: IntCounterVec,
     pub(super) transactions: IntCounterVec,
     pub(super) connect_round_trips: IntCounterVec,
     pub(super) network_seconds: CounterVec,
@@ -230,6 +231,11 @@ impl Families {
                 "Flights sent while others were unanswered; not in the histogram",
                 ORIGIN,
             )?,
+            bursts: new.counters(
+                "bursts_total",
+                "Runs of flights without a longer pause of the client",
+                ORIGIN,
+            )?,
             transactions: new.counters("transactions_total", "Transactions that ended", ORIGIN)?,
             connect_round_trips: new.counters(
                 "connect_round_trips_total",
@@ -258,12 +264,12 @@ impl Families {
             )?,
             think_seconds: new.seconds(
                 "think_seconds_total",
-                "Time between an answer and the next request, the round trip taken off",
+                "Time between an answer and the next request of a burst, the round trip taken off",
                 ORIGIN,
             )?,
             idle_in_transaction_seconds: new.seconds(
                 "idle_in_transaction_seconds_total",
-                "The part of such time that passed inside a transaction",
+                "Time between an answer and the next request inside a transaction",
                 ORIGIN,
             )?,
             receive_bytes: new.counters("receive_bytes_total", "Bytes from clients", ORIGIN)?,
@@ -296,6 +302,7 @@ impl Families {
         retain(&self.database_duration, keep);
         retain(&self.flights, keep);
         retain(&self.flights_pipelined, keep);
+        retain(&self.bursts, keep);
         retain(&self.transactions, keep);
         retain(&self.connect_round_trips, keep);
         retain(&self.network_seconds, keep);

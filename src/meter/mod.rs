@@ -3,6 +3,7 @@
 //! No text from a client ever gets here: a label is a name of the configuration or one of a closed set of words.
 
 mod families;
+mod flight;
 mod listener;
 mod origin;
 mod rtt;
@@ -18,6 +19,7 @@ use std::{
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 
 use families::{Families, child};
+pub use flight::{FlightClock, Mover, Paths, Phase as FlightPhase, Spent, Turn};
 pub use listener::{ListenerMeters, Opening, Phase};
 pub use origin::{Attendance, OriginMeters};
 pub use status::{OriginStatus, Refusals};

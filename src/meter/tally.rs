@@ -1,79 +1,73 @@
 //! What a session has counted and not yet told. Floor 1.
 
-use std::time::Duration;
-
 use prometheus::local::LocalHistogram;
 
-use super::{ListenerMeters, OriginMeters};
+use super::{ListenerMeters, OriginMeters, Spent, Turn};
 
-/// Plain counters of one session: adding costs nothing that another core could see. Flushed at most once a second.
+/// Plain counters of one session: adding costs nothing that another core could see. Told at most once a second.
 #[derive(Debug)]
 pub struct Tally {
-    pub receive_bytes: u64,
-    pub transmit_bytes: u64,
-    pub flights: u64,
-    pub flights_pipelined: u64,
+    pub received: u64,
+    pub transmitted: u64,
     pub transactions: u64,
-    pub network_client: Duration,
-    pub network_upstream: Duration,
-    pub database: Duration,
-    pub transfer: Duration,
-    pub request: Duration,
-    pub think: Duration,
-    pub idle_in_transaction: Duration,
-    pub database_duration: LocalHistogram,
-    pub overhead: LocalHistogram,
+    pub spent: Spent,
+    database: LocalHistogram,
+    overhead: LocalHistogram,
 }
 
 impl Tally {
     pub fn new(origin: &OriginMeters, listener: &ListenerMeters) -> Self {
         Self {
-            receive_bytes: 0,
-            transmit_bytes: 0,
-            flights: 0,
-            flights_pipelined: 0,
+            received: 0,
+            transmitted: 0,
             transactions: 0,
-            network_client: Duration::ZERO,
-            network_upstream: Duration::ZERO,
-            database: Duration::ZERO,
-            transfer: Duration::ZERO,
-            request: Duration::ZERO,
-            think: Duration::ZERO,
-            idle_in_transaction: Duration::ZERO,
-            database_duration: origin.database_duration.local(),
+            spent: Spent::default(),
+            database: origin.database_duration.local(),
             overhead: listener.local_overhead(),
         }
     }
 
-    /// Tells it all, and begins at zero.
-    pub fn flush(&mut self, origin: &OriginMeters) {
+    /// A turn of several flights has no time of its own for each, so only single ones go into the histograms.
+    pub fn turn(&mut self, turn: Turn) {
+        if turn.flights == 1 {
+            self.database.observe(turn.database.as_secs_f64());
+            self.overhead.observe(turn.gateway.as_secs_f64());
+        }
+    }
+
+    /// Tells the origin all of it, and begins at zero.
+    pub fn tell(&mut self, origin: &OriginMeters) {
+        let spent = std::mem::take(&mut self.spent);
         for (counter, count) in [
-            (&origin.receive_bytes, &mut self.receive_bytes),
-            (&origin.transmit_bytes, &mut self.transmit_bytes),
-            (&origin.flights, &mut self.flights),
-            (&origin.flights_pipelined, &mut self.flights_pipelined),
-            (&origin.transactions, &mut self.transactions),
+            (&origin.receive_bytes, std::mem::take(&mut self.received)),
+            (
+                &origin.transmit_bytes,
+                std::mem::take(&mut self.transmitted),
+            ),
+            (&origin.transactions, std::mem::take(&mut self.transactions)),
+            (&origin.flights, spent.flights),
+            (&origin.flights_pipelined, spent.pipelined),
+            (&origin.bursts, spent.bursts),
         ] {
-            counter.inc_by(std::mem::take(count));
+            counter.inc_by(count);
         }
         for (seconds, time) in [
-            (&origin.network_client, &mut self.network_client),
-            (&origin.network_upstream, &mut self.network_upstream),
-            (&origin.database_seconds, &mut self.database),
-            (&origin.transfer_seconds, &mut self.transfer),
-            (&origin.request_seconds, &mut self.request),
-            (&origin.think_seconds, &mut self.think),
+            (&origin.network_client, spent.network_client),
+            (&origin.network_upstream, spent.network_upstream),
+            (&origin.database_seconds, spent.database),
+            (&origin.transfer_seconds, spent.transfer),
+            (&origin.request_seconds, spent.request),
+            (&origin.think_seconds, spent.think),
             (
                 &origin.idle_in_transaction_seconds,
-                &mut self.idle_in_transaction,
+                spent.idle_in_transaction,
             ),
         ] {
-            let time = std::mem::take(time);
             if !time.is_zero() {
                 seconds.inc_by(time.as_secs_f64());
             }
         }
-        self.database_duration.flush();
+        self.database.flush();
         self.overhead.flush();
     }
 }

@@ -10,3 +10,89 @@ pub mod postgres;
 pub enum Conversation {
     Postgres(postgres::Conversation),
 }
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The client's, and it has not begun. Also where nothing can be said: in a stream without requests, or a lost frame.
+    Idle { in_transaction: bool },
+    /// The client's, in the middle of a request.
+    Asking,
+    /// The server's, which owes an answer.
+    Owing,
+    /// The server has answered, and nothing says that it was all.
+    Undecided,
+}
+
+impl Conversation {
+    /// Follows bytes that the client sent.
+    #[inline]
+    pub fn from_client(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Postgres(conversation) => conversation.from_client(bytes),
+        }
+    }
+
+    /// Follows bytes that the server sent.
+    #[inline]
+    pub fn from_server(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Postgres(conversation) => conversation.from_server(bytes),
+        }
+    }
+
+    pub const fn standing(&self) -> Standing {
+        match self {
+            Self::Postgres(conversation) => conversation.standing(),
+        }
+    }
+
+    /// Requests completed, and transactions ended, since this was last asked.
+    pub const fn take_counts(&mut self) -> Counts {
+        match self {
+            Self::Postgres(conversation) => conversation.take_counts(),
+        }
+    }
+
+    /// Whether nothing is going on, inside no transaction: the moment at which a session can end without harm.
+    pub const fn quiet(&self) -> bool {
+        match self {
+            Self::Postgres(conversation) => conversation.quiet(),
+        }
+    }
+
+    /// Whether a message of ours may be put between those of the server.
+    pub const fn may_speak_to_client(&self) -> bool {
+        match self {
+            Self::Postgres(conversation) => conversation.may_speak_to_client(),
+        }
+    }
+
+    /// What to tell a client whose server has closed without a word; `None` where it needs no telling.
+    pub fn server_is_gone(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Postgres(conversation) => conversation.server_is_gone(),
+        }
+    }
+
+    /// The message that takes leave of the server, where one of ours may be put between those of the client.
+    pub const fn leave(&self) -> Option<&'static [u8]> {
+        match self {
+            Self::Postgres(conversation) => conversation.leave(),
+        }
+    }
+
+    /// Whether the bytes stopped making sense as messages: nothing is followed any more.
+    pub const fn lost(&self) -> bool {
+        match self {
+            Self::Postgres(conversation) => conversation.lost(),
+        }
+    }
+}
+
+/// What went by, see [`Conversation::take_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub flights: u32,
+    pub transactions: u32,
+}

@@ -1,6 +1,17 @@
 //! The relay: bytes from the client to the server and back, unchanged, and what can be learned on the way. Floor 3.
+//!
+//! One task polls both directions. The buffer belongs to the thread and is borrowed inside one poll only; a session keeps
+//! bytes of its own just for what a short write left over, so an idle one has none, and memory does not depend on a result's
+//! size. `poll_read` notices by a short read that a socket is empty: a query costs two waits, two reads and two writes.
+
+mod ledger;
+mod parting;
+mod way;
 
 use std::{
+    cell::RefCell,
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -8,14 +19,17 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::Instant,
+    time::{Instant, Sleep, sleep_until},
 };
 
 use crate::{
-    meter::{Attendance, ListenerMeters, OriginMeters},
-    net::Stream,
+    meter::{Attendance, ListenerMeters, Mover, OriginMeters},
+    net::{Stream, kernel},
     protocol::Conversation,
 };
+use ledger::{Blocked, Ledger};
+use parting::{LastWords, part};
+use way::{Deaf, Taken, Way};
 
 /// One leg of a session.
 pub trait Leg: AsyncRead + AsyncWrite + Unpin {
@@ -108,7 +122,7 @@ impl End {
     }
 }
 
-/// Relays until one side ends or an order does. Counts and times all of it, and tells `line` at the end.
+/// Relays until one side ends or an order does. Counts and times all of it, and tells `line`'s meters at the end.
 pub async fn relay<C: Leg, S: Leg>(
     client: C,
     upstream: S,
@@ -116,12 +130,271 @@ pub async fn relay<C: Leg, S: Leg>(
     line: Line,
     orders: &mut impl Orders,
 ) -> Closed {
-    let _ = (client, upstream, conversation, &line, orders);
-    std::future::pending().await
+    let mut relay = Relay {
+        client,
+        upstream,
+        to_server: Way::default(),
+        to_client: Way::default(),
+        conversation,
+        ledger: Ledger::open(line),
+        ended: None,
+        leaving: None,
+    };
+    let end = poll_fn(|cx| relay.poll(cx, orders)).await;
+    let (closed, parting) = relay.close(end);
+    if let Some(parting) = parting {
+        parting.await;
+    }
+    closed
+}
+
+struct Relay<C, S> {
+    client: C,
+    upstream: S,
+    to_server: Way,
+    to_client: Way,
+    conversation: Conversation,
+    ledger: Ledger,
+    /// Who ended first.
+    ended: Option<End>,
+    leaving: Option<Box<Leaving>>,
+}
+
+/// The session has to end soon.
+struct Leaving {
+    /// What an order wants said, at the end of a transaction if there is one in time.
+    farewell: Option<Vec<u8>>,
+    by: Pin<Box<Sleep>>,
+    /// The end that it is when it comes to the deadline.
+    end: End,
+}
+
+impl<C: Leg, S: Leg> Relay<C, S> {
+    fn poll(&mut self, cx: &mut Context<'_>, orders: &mut impl Orders) -> Poll<End> {
+        while let Poll::Ready(order) = orders.poll_order(cx) {
+            if let Some(end) = self.obey(order) {
+                return Poll::Ready(end);
+            }
+        }
+        if let Some(end) = BUFFER.with_borrow_mut(|buffer| self.shuttle(cx, buffer)) {
+            return Poll::Ready(end);
+        }
+        let blocked = Blocked {
+            to_client: self.to_client.is_blocked(),
+            to_server: self.to_server.is_blocked(),
+        };
+        if self.ledger.settle(cx, &mut self.conversation, blocked) {
+            self.ledger.look(self.client.facts(), self.upstream.facts());
+        }
+        self.poll_leaving(cx)
+    }
+
+    /// Moves bytes until nothing moves, or until it is the neighbours' turn.
+    fn shuttle(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<End> {
+        for _ in 0..MOST_ROUNDS {
+            let moved = match (
+                self.step_to_server(cx, buffer),
+                self.step_to_client(cx, buffer),
+            ) {
+                (Ok(one), Ok(other)) => one || other,
+                (Err(end), _) | (_, Err(end)) => return Some(end),
+            };
+            if !moved {
+                return self.rest(cx);
+            }
+        }
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    #[inline]
+    fn step_to_server(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Result<bool, End> {
+        let given = if self.to_server.has_leftovers() {
+            let given = self.to_server.give_leftovers(cx, &mut self.upstream);
+            if matches!(given, Ok(true)) {
+                self.ledger.leftovers_moved(Mover::Client);
+            }
+            given
+        } else {
+            match self.to_server.take(cx, &mut self.client, buffer) {
+                Taken::Nothing => Ok(false),
+                Taken::Broken => return Err(End::ClientBroke),
+                Taken::End => {
+                    self.ended.get_or_insert(End::ClientLeft);
+                    Ok(true)
+                }
+                Taken::Bytes(bytes) => {
+                    let delivered = !self.to_client.has_leftovers();
+                    let Self { conversation, .. } = self;
+                    self.ledger
+                        .client_moved(bytes.len(), conversation, delivered);
+                    conversation.from_client(bytes);
+                    let given = self.to_server.give(cx, &mut self.upstream, bytes);
+                    given.map(|()| true)
+                }
+            }
+        };
+        Ok(given.unwrap_or_else(|Deaf| {
+            self.server_is_deaf();
+            true
+        }))
+    }
+
+    #[inline]
+    fn step_to_client(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Result<bool, End> {
+        let given = if self.to_client.has_leftovers() {
+            let given = self.to_client.give_leftovers(cx, &mut self.client);
+            if matches!(given, Ok(true)) {
+                self.ledger.leftovers_moved(Mover::Server);
+            }
+            given
+        } else {
+            match self.to_client.take(cx, &mut self.upstream, buffer) {
+                Taken::Nothing => Ok(false),
+                Taken::Broken => {
+                    self.to_client.end_source();
+                    self.ended.get_or_insert(End::DatabaseBroke);
+                    Ok(true)
+                }
+                Taken::End => {
+                    // after a failed write it is the better word for what happened
+                    if self.ended != Some(End::ClientLeft) {
+                        self.ended = Some(End::DatabaseLeft);
+                    }
+                    Ok(true)
+                }
+                Taken::Bytes(bytes) => {
+                    self.ledger.server_moved(bytes.len());
+                    self.conversation.from_server(bytes);
+                    let given = self.to_client.give(cx, &mut self.client, bytes);
+                    given.map(|()| true)
+                }
+            }
+        };
+        given.map_err(|Deaf| self.client_is_deaf())
+    }
+
+    /// Nothing moves: flushes, passes on what ended, and tells whether it is all over.
+    fn rest(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let held = self.to_client.is_blocked();
+        if self.to_client.flush(cx, &mut self.client).is_err() {
+            return Some(self.client_is_deaf());
+        }
+        if held && !self.to_client.is_blocked() {
+            self.ledger.leftovers_moved(Mover::Server);
+        }
+        let flushed = self.to_server.flush(cx, &mut self.upstream);
+        let passed = flushed.and_then(|()| self.to_server.pass_on_end(cx, &mut self.upstream));
+        if passed.is_err() {
+            self.server_is_deaf();
+        }
+        self.ended.filter(|_| self.to_client.is_delivered())
+    }
+
+    fn client_is_deaf(&self) -> End {
+        self.ended.unwrap_or(End::ClientBroke)
+    }
+
+    /// The server takes nothing more, but what it has said is still to be delivered. Its socket will tell the end of that
+    /// soon; the deadline is for one that does not.
+    fn server_is_deaf(&mut self) {
+        self.to_server.abandon();
+        self.ended.get_or_insert(End::DatabaseBroke);
+        self.leaving = Some(Box::new(Leaving {
+            farewell: None,
+            by: Box::pin(sleep_until(Instant::now() + LAST_HEARING)),
+            end: End::DatabaseBroke,
+        }));
+    }
+
+    fn obey(&mut self, order: Order) -> Option<End> {
+        match order {
+            Order::Move(origin) => {
+                self.ledger.move_to(origin);
+                None
+            }
+            Order::Drain { farewell, by } => {
+                self.leaving = Some(Box::new(Leaving {
+                    farewell: Some(farewell),
+                    by: Box::pin(sleep_until(by)),
+                    end: End::Revoked,
+                }));
+                None
+            }
+            Order::Cut { farewell } => {
+                self.leaving = Some(Box::new(Leaving {
+                    farewell: Some(farewell),
+                    by: Box::pin(sleep_until(Instant::now())),
+                    end: End::Revoked,
+                }));
+                Some(End::Revoked)
+            }
+        }
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Some(leaving) = &mut self.leaving else {
+            return Poll::Pending;
+        };
+        let blocked = self.to_client.is_blocked() || self.to_server.is_blocked();
+        if leaving.farewell.is_some() && !blocked && self.conversation.quiet() {
+            return Poll::Ready(End::Drained);
+        }
+        let end = leaving.end;
+        leaving.by.as_mut().poll(cx).map(|()| end)
+    }
+
+    /// Closes the books, and gives what remains to be said and done on the sockets.
+    fn close(self, end: End) -> (Closed, Option<Pin<Box<impl Future<Output = ()>>>>) {
+        let conversation = &self.conversation;
+        let closed = self.ledger.close(end, conversation, self.client.facts());
+        let words = match end {
+            // its socket is no use any more
+            End::ClientBroke => None,
+            End::ClientLeft => Some(LastWords::default()),
+            End::DatabaseLeft | End::DatabaseBroke => Some(LastWords {
+                to_client: conversation.server_is_gone().unwrap_or_default(),
+                to_server: None,
+            }),
+            // never into the middle of a message
+            End::Revoked | End::Drained if !conversation.may_speak_to_client() => None,
+            End::Revoked | End::Drained => {
+                let farewell = self.leaving.and_then(|leaving| leaving.farewell);
+                let mut to_client = self.to_client.into_leftovers();
+                to_client.extend(farewell.unwrap_or_default());
+                Some(LastWords {
+                    to_client,
+                    to_server: conversation
+                        .leave()
+                        .filter(|_| !self.to_server.has_leftovers()),
+                })
+            }
+        };
+        let parting = words.map(|words| Box::pin(part(self.client, self.upstream, words)));
+        (closed, parting)
+    }
 }
 
 impl Leg for Stream {
     fn facts(&self) -> Option<Facts> {
-        None
+        let facts = kernel::tcp_facts(self.tcp()?)?;
+        Some(Facts {
+            min_rtt: facts.min_rtt,
+            retransmits: facts.retransmits,
+        })
     }
 }
+
+thread_local! {
+    /// Lent to whichever session of the thread is being polled.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_SIZE].into());
+}
+
+const BUFFER_SIZE: usize = 64 * 1024;
+/// Reads of each side before the neighbours get their turn: a mebibyte.
+const MOST_ROUNDS: usize = 16;
+/// How long a server that takes nothing more may go on talking.
+const LAST_HEARING: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Where a session's time goes. Floor 1: pure, time is an argument.
+//!
+//! Every moment of a session belongs to exactly one [`Phase`], or to the gateway itself while it moves bytes. The relay says
+//! when it wakes with something to move and when all that could move has moved; what lay between is charged to the phase.
+//! A *turn* is a flight sent while nothing was outstanding, together with all that was sent until nothing is again: it costs
+//! the client's path and the server's path one round trip each, however much was pipelined in it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What the session waits for while its relay sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The client's next request.
+    Idle { in_transaction: bool },
+    /// The rest of a request: from the client, or into a server that does not take it yet.
+    Request,
+    /// The server, with nothing left to write.
+    Database,
+    /// Somebody: an answer without a terminal message may go on, or be over. Who moves next tells which.
+    Undecided,
+    /// A client that does not take its answer.
+    Transfer,
+}
+
+/// Who moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mover {
+    Client,
+    Server,
+}
+
+/// Sums over the turns of a session, since they were last told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub flights: u64,
+    /// Of these, sent while others were outstanding.
+    pub pipelined: u64,
+    pub bursts: u64,
+    pub network_client: Duration,
+    pub network_upstream: Duration,
+    pub database: Duration,
+    pub transfer: Duration,
+    pub request: Duration,
+    pub think: Duration,
+    pub idle_in_transaction: Duration,
+}
+
+/// A turn that is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    pub flights: u64,
+    /// Without the round trip to the server.
+    pub database: Duration,
+    pub gateway: Duration,
+}
+
+/// The least round-trip times of both legs; zero where there is none to speak of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    pub client: Duration,
+    pub upstream: Duration,
+}
+
+/// The clock of one session.
+#[derive(Debug)]
+pub struct FlightClock {
+    phase: Phase,
+    /// When the phase began; between waking and settling, when it woke.
+    since: Instant,
+    paths: Paths,
+    /// How much of the server's round trip the open turn has not yet shown.
+    on_the_path: Duration,
+    turn: Turn,
+    open: bool,
+    begun: bool,
+}
+
+impl FlightClock {
+    /// Of a session that waits for its first request.
+    pub const fn new(now: Instant, paths: Paths) -> Self {
+        Self {
+            phase: Phase::Idle {
+                in_transaction: false,
+            },
+            since: now,
+            paths,
+            on_the_path: Duration::ZERO,
+            turn: Turn {
+                flights: 0,
+                database: Duration::ZERO,
+                gateway: Duration::ZERO,
+            },
+            open: false,
+            begun: false,
+        }
+    }
+
+    /// Newer round-trip times; they hold from the next turn on.
+    pub const fn set_paths(&mut self, paths: Paths) {
+        self.paths = paths;
+    }
+
+    /// Whether a turn is open. Bytes of the client that come while none is begin one.
+    pub const fn in_turn(&self) -> bool {
+        self.open
+    }
+
+    /// Flights of the open turn so far, those of this moment not yet among them.
+    pub const fn flights(&self) -> u64 {
+        self.turn.flights
+    }
+
+    /// After a wait, `mover`'s bytes have just been taken. Gives the turn that this shows to be over.
+    pub fn woke(&mut self, now: Instant, mover: Mover, spent: &mut Spent) -> Option<Turn> {
+        let waited = now.saturating_duration_since(self.since);
+        let over = match (self.phase, mover) {
+            (Phase::Idle { .. }, Mover::Server) => return None,
+            (Phase::Idle { in_transaction }, Mover::Client) => {
+                self.begin(waited, in_transaction, spent);
+                None
+            }
+            (Phase::Undecided, Mover::Client) => {
+                let over = self.end(spent);
+                self.begin(waited, true, spent);
+                over
+            }
+            (Phase::Request | Phase::Database | Phase::Undecided | Phase::Transfer, _) => {
+                self.charge(waited, spent);
+                None
+            }
+        };
+        self.since = now;
+        over
+    }
+
+    /// All that could move has moved; `flights` were completed by the client meanwhile. Gives the turn that is over.
+    pub fn settled(
+        &mut self,
+        now: Instant,
+        phase: Phase,
+        flights: u32,
+        spent: &mut Spent,
+    ) -> Option<Turn> {
+        if !self.open {
+            return None;
+        }
+        self.turn.gateway += now.saturating_duration_since(self.since);
+        self.count(u64::from(flights), spent);
+        self.since = now;
+        self.phase = phase;
+        match phase {
+            Phase::Idle { .. } => self.end(spent),
+            Phase::Request | Phase::Database | Phase::Undecided | Phase::Transfer => None,
+        }
+    }
+
+    /// The session is over.
+    pub fn stopped(&mut self, now: Instant, spent: &mut Spent) -> Option<Turn> {
+        if !self.open {
+            return None;
+        }
+        if self.phase == Phase::Undecided {
+            return self.end(spent);
+        }
+        self.open = false;
+        let waited = now.saturating_duration_since(self.since);
+        self.charge(waited, spent);
+        None
+    }
+
+    fn begin(&mut self, gap: Duration, in_transaction: bool, spent: &mut Spent) {
+        let path = self.paths.client;
+        if !self.begun || gap > LONGEST_THOUGHT.max(path * 5) {
+            spent.bursts += 1;
+        } else {
+            spent.think += gap.saturating_sub(path);
+        }
+        if self.begun && in_transaction {
+            spent.idle_in_transaction += gap;
+        }
+        self.turn = Turn::default();
+        self.on_the_path = self.paths.upstream;
+        self.open = true;
+        self.begun = true;
+    }
+
+    /// What opened and carried no flight (a goodbye, late copy data) was no turn.
+    fn end(&mut self, spent: &mut Spent) -> Option<Turn> {
+        self.open = false;
+        if self.turn.flights == 0 {
+            return None;
+        }
+        spent.network_client += self.paths.client;
+        spent.network_upstream += self.paths.upstream;
+        Some(self.turn)
+    }
+
+    fn count(&mut self, new: u64, spent: &mut Spent) {
+        let (before, after) = (self.turn.flights, self.turn.flights + new);
+        self.turn.flights = after;
+        spent.flights += new;
+        if after > 1 {
+            // the first one learns only now that it is not alone
+            spent.pipelined += if before > 1 { new } else { after };
+        }
+    }
+
+    fn charge(&mut self, waited: Duration, spent: &mut Spent) {
+        match self.phase {
+            Phase::Idle { .. } => {}
+            Phase::Request => spent.request += waited,
+            Phase::Transfer => spent.transfer += waited,
+            Phase::Database | Phase::Undecided => {
+                // the first part of a turn's wait is the way there and back
+                let travelled = waited.min(self.on_the_path);
+                let worked = waited.saturating_sub(travelled);
+                self.on_the_path = self.on_the_path.saturating_sub(travelled);
+                self.turn.database += worked;
+                spent.database += worked;
+            }
+        }
+    }
+}
+
+/// A longer gap between an answer and the next request (or one of five round trips) is idleness, and begins a new burst.
+const LONGEST_THOUGHT: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+#[path = "flight_tests.rs"]
+mod tests;
