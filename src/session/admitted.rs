@@ -18,7 +18,7 @@ use super::{
 use crate::{
     meter::{Attendance, Phase},
     net::{Stream, kernel},
-    policy::Reason,
+    policy::{Permit, Reason},
     protocol::{
         Conversation,
         postgres::{self, LoginError},
@@ -51,7 +51,7 @@ impl Allowed {
         } = self;
         let limits = *visit.gateway.limits.borrow();
         let deadline = Instant::now() + limits.login;
-        let no = match dial(&visit, &tenure, limits.dial).await {
+        let no = match dial(&visit, &tenure.permit, limits.dial).await {
             Err(unreachable) => No::told(unreachable),
             Ok(mut upstream) => {
                 let began = Instant::now();
@@ -134,10 +134,10 @@ impl No {
     }
 }
 
-async fn dial(visit: &Visit, tenure: &Tenure, within: Duration) -> Result<Stream, Refusal> {
+async fn dial(visit: &Visit, permit: &Permit, within: Duration) -> Result<Stream, Refusal> {
     let meters = &visit.door.meters;
     let began = Instant::now();
-    match visit.door.upstream.connect(&tenure.permit, within).await {
+    match visit.door.upstream.connect(permit, within).await {
         Ok(upstream) => {
             let rtt = upstream
                 .tcp()

@@ -1,0 +1,109 @@
+//! The certificate that the settings ask for: from files, or of the gateway's own authority. Floor 4.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use tokio_rustls::rustls::ServerConfig;
+
+use super::status::CertificateStatus;
+use crate::{
+    config::Settings,
+    net::{
+        certificate::{Authority, AuthorityError},
+        kernel,
+        tls::Identity,
+    },
+};
+
+/// A certificate ready for handshakes.
+#[derive(Clone, Debug)]
+pub(super) struct Certificate {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) ends: SystemTime,
+    /// The CA that clients must be given, where it is our own.
+    pub(super) ca: Option<PathBuf>,
+}
+
+impl Certificate {
+    /// Reads the files, or takes the authority's certificate, which is made or renewed if need be. Blocks on files.
+    pub(super) fn of(settings: &Settings, now: SystemTime) -> Result<Self, AuthorityError> {
+        let (identity, ca) = if let Some(files) = &settings.tls.files {
+            (Identity::read(&files.certificate, &files.key)?, None)
+        } else {
+            let authority = Authority::new(&settings.state_dir);
+            let identity = authority.identity(&names(settings), now)?;
+            (identity, Some(authority.ca()))
+        };
+        Ok(Self {
+            ends: identity.ends()?,
+            config: identity.server_config(settings.tls.min)?,
+            ca,
+        })
+    }
+
+    pub(super) fn status(&self, now: SystemTime) -> CertificateStatus {
+        let ca = self.ca.as_ref().map(|path| path.display().to_string());
+        CertificateStatus::new(self.ends, ca, now)
+    }
+}
+
+/// What the own certificate is made for: the configured names, else this machine's name, `localhost` and the addresses
+/// that are listened on.
+fn names(settings: &Settings) -> BTreeSet<String> {
+    if !settings.tls.names.is_empty() {
+        return settings
+            .tls
+            .names
+            .iter()
+            .map(|name| one_form(name))
+            .collect();
+    }
+    let listened = settings
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.listen)
+        .flat_map(|address| match address.ip() {
+            ip if ip.is_unspecified() => LOOPBACK.to_vec(),
+            ip => vec![ip],
+        });
+    let host = kernel::host_name().filter(|name| is_dns_name(name));
+    listened
+        .map(|ip| ip.to_string())
+        .chain(host)
+        .chain(["localhost".to_owned()])
+        .collect()
+}
+
+/// An address as the certificate gives it back, so that the kept one is found to fit.
+fn one_form(name: &str) -> String {
+    name.parse::<IpAddr>()
+        .map_or_else(|_a_name| name.to_owned(), |ip| ip.to_string())
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let letters = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.');
+    !name.is_empty() && name.bytes().all(letters)
+}
+
+/// What an unspecified address can be reached by, whatever else there is.
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_one_form_and_host_names_are_left_alone() {
+        assert_eq!(one_form("2001:DB8:0::1"), "2001:db8::1");
+        assert_eq!(one_form("db.example.com"), "db.example.com");
+        assert!(is_dns_name("db-1.example.com") && !is_dns_name("db_1") && !is_dns_name(""));
+    }
+}

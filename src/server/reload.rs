@@ -1,0 +1,361 @@
+//! The configuration in force, and how another takes its place: whole, or not at all. Floor 4.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{self, watch},
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{
+    Logging,
+    certificate::Certificate,
+    control::{Refused, Reloaded},
+    guard,
+    source::{self, Source},
+    status::{ListenerStatus, Status, figures, rfc3339},
+    systemd,
+    why_answer::{BadQuestion, WhyAnswer, WhyRequest},
+};
+use crate::{
+    config::{Limits, LoadError, Loaded, Settings},
+    meter::Declared,
+    net::certificate::AuthorityError,
+    policy::{Origin, Policy},
+    session::{Door, Gateway, Standing},
+};
+
+/// All that a reload changes, and what it is compared with.
+pub(super) struct House {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) doors: Vec<Arc<Door>>,
+    pub(super) source: Source,
+    pub(super) logging: Logging,
+    pub(super) standing: watch::Sender<Standing>,
+    pub(super) tls: watch::Sender<Arc<ServerConfig>>,
+    pub(super) limits: watch::Sender<Limits>,
+    pub(super) in_force: Mutex<InForce>,
+    pub(super) one_at_a_time: sync::Mutex<()>,
+    pub(super) began: Instant,
+}
+
+/// What holds now.
+pub(super) struct InForce {
+    /// Those of the start, as far as a reload does not change them.
+    pub(super) settings: Settings,
+    pub(super) certificate: Certificate,
+    pub(super) loaded: SystemTime,
+    pub(super) source: String,
+    /// Why the last attempt to use the file failed.
+    pub(super) problem: Option<String>,
+}
+
+/// Who asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A person, who may have locked everybody out by mistake.
+    Operator { yes: bool },
+    /// SIGHUP: never asked, for a revocation must work.
+    Signal,
+}
+
+/// A reload that changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct No {
+    pub(super) why: Refused,
+    pub(super) text: String,
+}
+
+impl House {
+    /// Reads the configuration again and puts it in force, or changes nothing. The answer waits a moment to count the
+    /// sessions that it ends.
+    pub(super) async fn reload(&self, caller: Caller) -> Result<Reloaded, No> {
+        let _one = self.one_at_a_time.lock().await;
+        systemd::reloading();
+        let outcome = self.try_reload(caller).await;
+        match &outcome {
+            Ok(reloaded) => {
+                tracing::info!(
+                    event = "reloaded",
+                    generation = reloaded.generation,
+                    origins = reloaded.origins,
+                    decided_again = reloaded.decided_again,
+                    revoked = reloaded.revoked,
+                );
+            }
+            Err(no) if no.why == Refused::AsksForYes => {}
+            Err(no) => {
+                self.gateway.meters.configuration_refused();
+                tracing::error!(
+                    event = "reload_failed",
+                    cause = no.text,
+                    "the old configuration goes on"
+                );
+                self.lock().problem = Some(no.text.clone());
+            }
+        }
+        systemd::ready(&self.in_a_line());
+        outcome
+    }
+
+    async fn try_reload(&self, caller: Caller) -> Result<Reloaded, No> {
+        let kept = self.lock().settings.clone();
+        let source = self.source.clone();
+        // reading and parsing may take a while, and a worker has sessions to serve
+        let read = spawn_blocking(move || -> Result<_, No> {
+            let loaded = source.load()?;
+            let needs_restart = waiting_for_restart(&kept, &loaded.settings);
+            let settings = with_fixed(loaded.settings.clone(), kept);
+            let certificate = Certificate::of(&settings, SystemTime::now())?;
+            Ok((loaded, settings, certificate, needs_restart))
+        });
+        let (loaded, settings, certificate, needs_restart) =
+            read.await.map_err(|_panic| No {
+                why: Refused::Configuration,
+                text: "reading the configuration failed in a way that was not foreseen".to_owned(),
+            })??;
+        let now = SystemTime::now();
+        if caller == (Caller::Operator { yes: false }) {
+            let policy = Arc::clone(&self.standing.borrow().policy);
+            guard::ask(&policy, &loaded.rules.origins, now).map_or(Ok(()), |text| {
+                Err(No {
+                    why: Refused::AsksForYes,
+                    text,
+                })
+            })?;
+        }
+        let Loaded {
+            rules,
+            warnings,
+            text,
+            ..
+        } = loaded;
+        let (decided, revoked) = self.gateway.decisions_again();
+        let generation = self.standing.borrow().policy.generation() + 1;
+        let policy = Arc::new(Policy::new(rules, generation));
+        let origins = policy.origins().len();
+        let live = self.swap(&policy, &settings, &certificate);
+        self.gateway.meters.configured(generation, now);
+        source::keep_as_last_good(&settings.state_dir, &text);
+        *self.lock() = InForce {
+            settings,
+            certificate,
+            loaded: now,
+            source: self.source.to_string(),
+            problem: None,
+        };
+        let (decided_again, revoked) = self.count_since(decided, revoked, live).await;
+        Ok(Reloaded {
+            generation,
+            origins,
+            decided_again,
+            revoked,
+            needs_restart,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Puts everything in force; the policy last, so that a session that sees it finds the rest in place. Tells how many
+    /// sessions will decide again.
+    fn swap(&self, policy: &Arc<Policy>, settings: &Settings, certificate: &Certificate) -> u64 {
+        let meters = &self.gateway.meters;
+        meters.declare(&declared(policy.origins(), settings));
+        meters.certificate_expiry("listener", certificate.ends);
+        self.tls.send_replace(Arc::clone(&certificate.config));
+        self.limits.send_replace(settings.limits);
+        self.logging.level(settings.log.level);
+        let live = self.sessions();
+        self.standing
+            .send_modify(|standing| standing.policy = Arc::clone(policy));
+        let names: HashSet<&str> = policy
+            .origins()
+            .iter()
+            .map(|origin| &*origin.name)
+            .collect();
+        self.gateway.forget_origins(|name| names.contains(name));
+        live
+    }
+
+    /// How many sessions have decided again since, and how many of them that ended: as soon as all have, or after a moment.
+    async fn count_since(&self, decided: u64, revoked: u64, live: u64) -> (u64, u64) {
+        let deadline = Instant::now() + COUNTING;
+        loop {
+            let (now_decided, now_revoked) = self.gateway.decisions_again();
+            let since = now_decided.saturating_sub(decided);
+            if since >= live || Instant::now() >= deadline {
+                return (since, now_revoked.saturating_sub(revoked));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Makes the certificate of the own authority anew when its end is near; the files of others are read by a reload.
+    pub(super) async fn renew_certificate(&self) {
+        let _one = self.one_at_a_time.lock().await;
+        let settings = self.lock().settings.clone();
+        if settings.tls.files.is_some() {
+            return;
+        }
+        let made = spawn_blocking(move || Certificate::of(&settings, SystemTime::now())).await;
+        match made {
+            Ok(Ok(certificate)) if certificate.ends != self.lock().certificate.ends => {
+                self.tls.send_replace(Arc::clone(&certificate.config));
+                self.gateway
+                    .meters
+                    .certificate_expiry("listener", certificate.ends);
+                tracing::info!(
+                    event = "certificate_renewed",
+                    ends = rfc3339(certificate.ends)
+                );
+                self.lock().certificate = certificate;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(event = "certificate_not_renewed", cause = %error);
+            }
+            Ok(Ok(_)) | Err(_) => {}
+        }
+    }
+
+    pub(super) fn why(&self, question: &WhyRequest) -> Result<WhyAnswer, BadQuestion> {
+        let policy = Arc::clone(&self.standing.borrow().policy);
+        let listeners: Vec<_> = self
+            .doors
+            .iter()
+            .map(|door| Arc::clone(&door.settings.name))
+            .collect();
+        WhyAnswer::of(&policy, &listeners, question, SystemTime::now(), "daemon")
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let now = SystemTime::now();
+        let (origins, refusals) = figures(&self.gateway.meters);
+        let listeners = self.doors.iter().map(|door| ListenerStatus {
+            name: door.settings.name.to_string(),
+            protocol: door.settings.protocol.label().to_owned(),
+            listen: door
+                .settings
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            upstream: door.upstream.to_string(),
+            upstream_up: door.meters.upstream_is_up(),
+        });
+        let in_force = self.lock();
+        Status {
+            version: super::VERSION.to_owned(),
+            generation: self.standing.borrow().policy.generation(),
+            loaded: rfc3339(in_force.loaded),
+            source: in_force.source.clone(),
+            problem: in_force.problem.clone(),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            sessions: origins.iter().map(|origin| origin.sessions).sum(),
+            listeners: listeners.collect(),
+            certificate: in_force.certificate.status(now),
+            origins,
+            refusals,
+        }
+    }
+
+    /// For the service manager's status.
+    pub(super) fn in_a_line(&self) -> String {
+        let standing = self.standing.borrow();
+        let (generation, origins) = (
+            standing.policy.generation(),
+            standing.policy.origins().len(),
+        );
+        let trouble = if self.lock().problem.is_some() {
+            "; the file has errors, see doorward status"
+        } else {
+            ""
+        };
+        format!("generation {generation}, {origins} origins{trouble}")
+    }
+
+    fn sessions(&self) -> u64 {
+        let origins = self.gateway.meters.origins();
+        origins.iter().map(|origin| origin.sessions).sum()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Each origin on each listener that it may use, for the meters.
+pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Declared> {
+    let on = |origin: &Arc<Origin>| {
+        let origin = Arc::clone(origin);
+        settings
+            .listeners
+            .iter()
+            .filter(|listener| origin.listeners.contains(&listener.name))
+            .map(|listener| Declared {
+                listener: Arc::clone(&listener.name),
+                origin: Arc::clone(&origin.name),
+                limit: origin.connections,
+                expires: origin.expires,
+            })
+            .collect::<Vec<_>>()
+    };
+    origins.iter().flat_map(on).collect()
+}
+
+/// What only a restart changes, by its key.
+fn waiting_for_restart(kept: &Settings, new: &Settings) -> Vec<String> {
+    let changed = [
+        ("listeners", kept.listeners != new.listeners),
+        ("admin", kept.admin != new.admin),
+        ("state_dir", kept.state_dir != new.state_dir),
+        ("log.format", kept.log.format != new.log.format),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(key, _)| key.to_owned()).collect()
+}
+
+/// The new settings with what only a restart changes as it was.
+fn with_fixed(new: Settings, kept: Settings) -> Settings {
+    Settings {
+        listeners: kept.listeners,
+        admin: kept.admin,
+        state_dir: kept.state_dir,
+        ..new
+    }
+}
+
+impl From<LoadError> for No {
+    fn from(error: LoadError) -> Self {
+        let unreadable = matches!(&error, LoadError::Unreadable { source, .. }
+            if source.kind() == std::io::ErrorKind::PermissionDenied);
+        Self {
+            why: if unreadable {
+                Refused::NotPermitted
+            } else {
+                Refused::Configuration
+            },
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<AuthorityError> for No {
+    fn from(error: AuthorityError) -> Self {
+        Self {
+            why: if error.is_permission() {
+                Refused::NotPermitted
+            } else {
+                Refused::Configuration
+            },
+            text: error.to_string(),
+        }
+    }
+}
+
+/// How long an answer waits for sessions to decide again. A busy one does at its next turn.
+const COUNTING: Duration = Duration::from_secs(1);

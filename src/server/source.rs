@@ -1,0 +1,113 @@
+//! Where the configuration is read from, at the start and at each reload. Floor 4.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use crate::{
+    config::{self, Environment, FlagListener, LoadError, Loaded, Overrides},
+    net::certificate::{make_folder, write_atomically},
+};
+
+/// A file, or the command line in place of one.
+#[derive(Clone, Debug)]
+pub enum Source {
+    File {
+        path: PathBuf,
+        overrides: Overrides,
+    },
+    Flags {
+        listener: FlagListener,
+        overrides: Overrides,
+    },
+}
+
+/// What a start has to go by.
+#[derive(Debug)]
+pub struct Configuration {
+    pub(super) loaded: Loaded,
+    pub(super) source: Source,
+    /// What is wrong with the file, when it is the last good copy that was loaded.
+    pub(super) problem: Option<String>,
+}
+
+impl Configuration {
+    /// Reads the configuration. A file with errors is replaced, loudly, by the last good copy in the state directory.
+    ///
+    /// # Errors
+    /// What is wrong with the file; there is no copy, or it is no better.
+    pub fn read(source: Source) -> Result<Self, LoadError> {
+        match (source.load(), &source) {
+            (Ok(loaded), _) => Ok(Self {
+                loaded,
+                source,
+                problem: None,
+            }),
+            (Err(LoadError::Problems(problems)), Source::File { path, overrides }) => {
+                let Some(loaded) = read_last_good(path, overrides) else {
+                    return Err(LoadError::Problems(problems));
+                };
+                Ok(Self {
+                    loaded,
+                    problem: Some(problems.to_string()),
+                    source,
+                })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// How the log is to be written.
+    pub const fn log(&self) -> config::Log {
+        self.loaded.settings.log
+    }
+}
+
+impl Source {
+    pub(super) fn load(&self) -> Result<Loaded, LoadError> {
+        match self {
+            Self::File { path, overrides } => config::load(path, overrides),
+            Self::Flags {
+                listener,
+                overrides,
+            } => config::from_flags(listener, overrides),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => path.display().fmt(f),
+            Self::Flags { .. } => f.write_str("the command line"),
+        }
+    }
+}
+
+/// Keeps the text of a configuration that was taken. That it cannot be kept is said and changes nothing.
+pub(super) fn keep_as_last_good(state_dir: &Path, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let path = state_dir.join(LAST_GOOD);
+    let kept = make_folder(state_dir)
+        .and_then(|()| write_atomically(&path, text.as_bytes(), OWNER_AND_GROUP));
+    if let Err(error) = kept {
+        tracing::warn!(event = "last_good_not_kept", path = %path.display(), cause = %error,
+            "a start with a broken file would have nothing to go by");
+    }
+}
+
+fn read_last_good(file: &Path, overrides: &Overrides) -> Option<Loaded> {
+    let environment = Environment::of_process();
+    let path = config::state_dir(file, &environment, overrides).join(LAST_GOOD);
+    let text = std::fs::read_to_string(&path).ok()?;
+    let name = path.display().to_string();
+    config::parse(&name, &text, &environment, overrides, SystemTime::now()).ok()
+}
+
+/// In the state directory.
+pub(super) const LAST_GOOD: &str = "allowlist.last-good.yaml";
+const OWNER_AND_GROUP: u32 = 0o640;

@@ -1,0 +1,219 @@
+//! From a configuration to everything open: certificate, addresses, admin's doors. Floor 4. Nothing is accepted here yet.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{self, watch},
+    task::spawn_blocking,
+    time::Instant,
+};
+
+use super::{
+    COMMIT, Configuration, Logging, NUMBER,
+    certificate::Certificate,
+    reload::{House, InForce, declared},
+    source,
+};
+use crate::{
+    config::{Listener, Settings, UpstreamAddress},
+    meter::Meters,
+    net::{self, LocalListener, Upstream, certificate::AuthorityError, certificate::make_folder},
+    policy::Policy,
+    session::{Door, Gateway, Standing},
+};
+
+/// Why there is no start. One sentence each, with what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Certificate(#[from] AuthorityError),
+    #[error("cannot listen on {address}: {}", because(*address, error))]
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    #[error("cannot open the admin socket {}: {}", path.display(), because_local(error))]
+    AdminSocket { path: PathBuf, error: io::Error },
+    #[error("the meters do not fit together, which is a mistake in doorward: {0}")]
+    Meters(#[from] prometheus::Error),
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    #[error("the start was broken off by a panic, see above")]
+    Panic,
+}
+
+/// Everything that is bound and made before the first connection is accepted.
+pub(super) struct Open {
+    pub(super) house: Arc<House>,
+    pub(super) entrances: Vec<(TcpListener, Arc<Door>)>,
+    pub(super) http: TcpListener,
+    pub(super) admin: LocalListener,
+}
+
+/// Opens everything, or says why not.
+pub(super) async fn open(
+    configuration: Configuration,
+    logging: &Logging,
+) -> Result<Open, StartError> {
+    let now = SystemTime::now();
+    let Configuration {
+        loaded,
+        source,
+        problem,
+    } = configuration;
+    let settings = loaded.settings;
+    let certificate = make_certificate(settings.clone(), now).await?;
+    let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
+    let policy = Arc::new(Policy::new(loaded.rules, FIRST_GENERATION));
+    meters.declare(&declared(policy.origins(), &settings));
+    meters.certificate_expiry("listener", certificate.ends);
+    meters.configured(FIRST_GENERATION, now);
+    if problem.is_some() {
+        meters.configuration_refused();
+    } else {
+        source::keep_as_last_good(&settings.state_dir, &loaded.text);
+    }
+
+    let mut doors = Vec::new();
+    let mut entrances = Vec::new();
+    for listener in &settings.listeners {
+        let door = Arc::new(door(listener, &meters));
+        for address in &listener.listen {
+            entrances.push((bind(*address)?, Arc::clone(&door)));
+        }
+        doors.push(door);
+    }
+    let http = bind(settings.admin.http)?;
+    let admin = bind_admin(&settings)?;
+
+    let standing = Standing {
+        policy,
+        closing: None,
+    };
+    let (standing, policies) = watch::channel(standing);
+    let (tls, certificates) = watch::channel(Arc::clone(&certificate.config));
+    let (limits, bounds) = watch::channel(settings.limits);
+    let gateway = Gateway::new(policies, certificates, bounds, meters);
+    let in_use = if problem.is_some() {
+        format!("the last good copy of {source}, which has errors")
+    } else {
+        source.to_string()
+    };
+    let in_force = InForce {
+        settings,
+        certificate,
+        loaded: now,
+        source: in_use,
+        problem,
+    };
+    let house = House {
+        gateway: Arc::new(gateway),
+        doors,
+        source,
+        logging: logging.clone(),
+        standing,
+        tls,
+        limits,
+        in_force: Mutex::new(in_force),
+        one_at_a_time: sync::Mutex::new(()),
+        began: Instant::now(),
+    };
+    Ok(Open {
+        house: Arc::new(house),
+        entrances,
+        http,
+        admin,
+    })
+}
+
+async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Certificate, StartError> {
+    let made = spawn_blocking(move || Certificate::of(&settings, now)).await;
+    Ok(made.map_err(|_panic| StartError::Panic)??)
+}
+
+fn door(listener: &Arc<Listener>, meters: &Meters) -> Door {
+    let upstream = match &listener.upstream {
+        UpstreamAddress::Tcp { host, port } => Upstream::tcp(host, *port),
+        UpstreamAddress::Unix(path) => Upstream::unix(path.clone()),
+    };
+    Door {
+        settings: Arc::clone(listener),
+        upstream,
+        meters: meters.listener(&listener.name),
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    net::bind(address).map_err(|error| StartError::Listen { address, error })
+}
+
+fn bind_admin(settings: &Settings) -> Result<LocalListener, StartError> {
+    let path = &settings.admin.socket;
+    let bound = path
+        .parent()
+        .map_or(Ok(()), make_folder)
+        .and_then(|()| LocalListener::bind(path));
+    bound.map_err(|error| StartError::AdminSocket {
+        path: path.clone(),
+        error,
+    })
+}
+
+fn because(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => format!(
+            "the address is in use; `ss -ltnp 'sport = :{port}'` shows by whom: stop that program, or give another port"
+        ),
+        Some(libc::EADDRNOTAVAIL) => {
+            "this machine has no such address; `ip address` shows those it has".to_owned()
+        }
+        Some(libc::EACCES) => format!(
+            "port {port} is kept for root; give one from 1024 on, or the capability CAP_NET_BIND_SERVICE"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+fn because_local(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "another doorward answers there; stop it, or give another path with --admin-socket"
+                .to_owned()
+        }
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+            format!("{error}; give a path that this user may write to with --admin-socket")
+        }
+        _ => error.to_string(),
+    }
+}
+
+const FIRST_GENERATION: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_fails_says_what_to_do() {
+        let address = "127.0.0.1:5432".parse().unwrap();
+        for (number, part) in [
+            (libc::EADDRINUSE, "sport = :5432"),
+            (libc::EADDRNOTAVAIL, "ip address"),
+            (libc::EACCES, "CAP_NET_BIND_SERVICE"),
+        ] {
+            let error = StartError::Listen {
+                address,
+                error: io::Error::from_raw_os_error(number),
+            };
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
