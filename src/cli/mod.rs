@@ -2,7 +2,9 @@
 //!
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 
+mod check;
 mod output;
+mod why;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -198,8 +200,14 @@ pub struct WhyArgs {
     /// The connection is encrypted
     #[arg(long)]
     pub tls: bool,
-    /// physical or logical
-    #[arg(long, value_name = "KIND")]
+    /// The connection replicates: physical (as --replication alone says) or logical
+    #[arg(
+        long,
+        value_name = "KIND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "physical"
+    )]
     pub replication: Option<String>,
     /// Another time than now, as RFC 3339 has it
     #[arg(long, value_name = "TIME")]
@@ -222,14 +230,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let mut output = Output::new(&cli.global, &mut out, &mut err);
-    match cli.command {
-        Command::Run(_)
-        | Command::Check(_)
-        | Command::Why(_)
-        | Command::Reload
-        | Command::Status => output.complain("not built yet"),
+    match &cli.command {
+        Command::Check(arguments) => check::run(arguments, &cli.global, &mut output),
+        Command::Why(arguments) => why::run(arguments, &cli.global, &mut output),
+        Command::Run(_) | Command::Reload | Command::Status => {
+            output.complain("not built yet");
+            Exit::Failed
+        }
     }
-    Exit::Failed
 }
 
 /// The version and the commit it was built from.

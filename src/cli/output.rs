@@ -5,7 +5,10 @@ use std::{
     io::{IsTerminal as _, Write},
 };
 
+use serde::Serialize;
+
 use super::{Color, Format, Global};
+use crate::config::Environment;
 
 /// The two streams of a command and how to write on them. A closed stream is no error: nobody is left to tell.
 pub struct Output<'a> {
@@ -21,7 +24,12 @@ impl<'a> Output<'a> {
         Self {
             format: global.format,
             color: match global.color {
-                Color::Auto => std::io::stdout().is_terminal(),
+                Color::Auto => {
+                    let refused = Environment::of_process()
+                        .get("NO_COLOR")
+                        .is_some_and(|no| !no.is_empty());
+                    !refused && std::io::stdout().is_terminal()
+                }
                 Color::Always => true,
                 Color::Never => false,
             },
@@ -35,6 +43,14 @@ impl<'a> Output<'a> {
     pub fn say(&mut self, text: impl Display) {
         let _closed = writeln!(self.out, "{text}");
         let _closed = self.out.flush();
+    }
+
+    /// The answer for a program: one object, indented.
+    pub fn say_json(&mut self, answer: &impl Serialize) {
+        match serde_json::to_string_pretty(answer) {
+            Ok(text) => self.say(text),
+            Err(error) => self.complain(error),
+        }
     }
 
     /// What is wrong, with a line end.

@@ -1,10 +1,15 @@
 //! What `doorward why` asks and is answered, by the daemon or from a file. Floor 4.
+//!
+//! The verdict is the policy's own; this file only finds the words for it.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Policy;
+use crate::policy::{
+    Claim, Condition, Explanation, From, Names, Origin, Outcome, Policy, Reason, Replication,
+    TlsVersion, Tried, Verdict, canonical,
+};
 
 /// A connection to judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,10 +35,38 @@ pub struct WhyRequest {
 /// The verdict and every near miss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WhyAnswer {
+    /// `allow` or `deny`.
     pub verdict: String,
+    /// The label of a [`Reason`].
     pub reason: String,
+    /// The origin that admits or came nearest, or the deny rule that hit.
     pub origin: Option<String>,
+    /// What an observation spared the client.
     pub would_deny: Option<String>,
+    /// Every origin in the order of the file.
+    pub tried: Vec<TriedAnswer>,
+    /// What would let the client in.
+    pub mend: Option<String>,
+    /// `daemon`, or `file PATH`.
+    pub source: String,
+    /// Of the policy in force; none for a file.
+    pub generation: Option<u64>,
+    /// Since when it is in force, as RFC 3339 has it.
+    #[serde(default)]
+    pub loaded: Option<String>,
+}
+
+/// How one origin answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedAnswer {
+    pub origin: String,
+    pub line: u32,
+    /// The label of a [`Condition`].
+    pub first_failure: Option<String>,
+    /// Why it did not admit, in words.
+    pub because: Option<String>,
+    /// By the label of a condition: `holds`, `fails`, `unasked` or `not_tried`.
+    pub conditions: BTreeMap<String, String>,
 }
 
 /// The question cannot be answered: it names a listener there is not, or is malformed. `Display` says which.
@@ -49,12 +82,283 @@ impl WhyAnswer {
     /// The question cannot be answered.
     pub fn of(
         policy: &Policy,
-        listeners: &[std::sync::Arc<str>],
+        listeners: &[Arc<str>],
         request: &WhyRequest,
         now: SystemTime,
         source: &str,
     ) -> Result<Self, BadQuestion> {
-        let _ = (policy, listeners, request, now, source);
-        Err(BadQuestion("not answered yet".to_owned()))
+        let claim = request.claim(listeners)?;
+        let now = match &request.at {
+            Some(text) => time(text)?,
+            None => now,
+        };
+        let explanation = policy.explain(&claim, now);
+        let tried = policy.origins().iter().zip(&explanation.tried);
+        Ok(Self {
+            verdict: match explanation.verdict {
+                Verdict::Allow => "allow",
+                Verdict::Deny => "deny",
+            }
+            .to_owned(),
+            reason: explanation.reason.label().to_owned(),
+            origin: explanation.rule.as_deref().map(str::to_owned),
+            would_deny: None,
+            tried: tried
+                .map(|(origin, tried)| TriedAnswer::of(origin, tried, &claim, &explanation))
+                .collect(),
+            mend: mend(&explanation, &claim),
+            source: source.to_owned(),
+            generation: (source == DAEMON).then(|| policy.generation()),
+            loaded: None,
+        })
+    }
+
+    pub fn allows(&self) -> bool {
+        self.verdict == "allow"
     }
 }
+
+impl WhyRequest {
+    fn claim(&self, listeners: &[Arc<str>]) -> Result<Claim, BadQuestion> {
+        let replication = match self.replication.as_deref() {
+            None => None,
+            Some("physical") => Some(Replication::Physical),
+            Some("logical") => Some(Replication::Logical),
+            Some(other) => {
+                return Err(BadQuestion(format!(
+                    "`{}` is not a kind of replication: physical or logical",
+                    brief(other)
+                )));
+            }
+        };
+        Ok(Claim {
+            listener: self.listener(listeners)?,
+            address: address(&self.address)?,
+            user: self.user.clone(),
+            database: match replication {
+                Some(Replication::Physical) => None,
+                Some(Replication::Logical) | None => {
+                    Some(self.database.as_ref().unwrap_or(&self.user).clone())
+                }
+            },
+            replication,
+            tls: self.tls.then_some(TlsVersion::V1_3),
+            application: None,
+        })
+    }
+
+    fn listener(&self, listeners: &[Arc<str>]) -> Result<Arc<str>, BadQuestion> {
+        let names: Vec<&str> = listeners.iter().map(|name| &**name).collect();
+        let names = names.join(", ");
+        match (&self.listener, listeners) {
+            (None, [only]) => Ok(Arc::clone(only)),
+            (None, _) => Err(BadQuestion(format!(
+                "there are several listeners, say which: {names}"
+            ))),
+            (Some(name), _) => listeners
+                .iter()
+                .find(|listener| ***listener == **name)
+                .map(Arc::clone)
+                .ok_or_else(|| {
+                    BadQuestion(format!(
+                        "there is no listener `{}`; there are {names}",
+                        brief(name)
+                    ))
+                }),
+        }
+    }
+}
+
+impl TriedAnswer {
+    fn of(origin: &Origin, tried: &Tried, claim: &Claim, explanation: &Explanation) -> Self {
+        let label = |outcome| match outcome {
+            Outcome::Holds => "holds",
+            Outcome::Fails => "fails",
+            Outcome::Unasked => "unasked",
+            Outcome::NotTried => "not_tried",
+        };
+        let outcomes = tried.outcomes.iter();
+        Self {
+            origin: tried.origin.to_string(),
+            line: tried.line,
+            first_failure: tried.first_failure.map(|failed| failed.label().to_owned()),
+            because: match tried.first_failure {
+                Some(failed) => Some(because(failed, origin, claim)),
+                None => overruled(explanation),
+            },
+            conditions: outcomes
+                .map(|(condition, outcome)| {
+                    (condition.label().to_owned(), label(*outcome).to_owned())
+                })
+                .collect(),
+        }
+    }
+}
+
+fn because(failed: Condition, origin: &Origin, claim: &Claim) -> String {
+    match failed {
+        Condition::From => {
+            let from = origin.from.iter().map(|from| match from {
+                From::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                    network.addr().to_string()
+                }
+                From::Network(network) => network.to_string(),
+                From::Any => "any".to_owned(),
+            });
+            format!("{} is not in {}", canonical(claim.address), some(from))
+        }
+        Condition::Listener => format!(
+            "listener `{}` is not among {}",
+            claim.listener,
+            names(&origin.listeners)
+        ),
+        Condition::User if origin.users.is_any() => {
+            format!(
+                "`{}` is protected: \"any user\" never covers it",
+                brief(&claim.user)
+            )
+        }
+        Condition::User => format!(
+            "user `{}` is not among {}",
+            brief(&claim.user),
+            names(&origin.users)
+        ),
+        Condition::Database => format!(
+            "database `{}` is not among {}",
+            brief(claim.database.as_deref().unwrap_or_default()),
+            names(&origin.databases)
+        ),
+        Condition::Replication => match origin.replication {
+            Some(Replication::Physical) => "it is for physical replication and nothing else",
+            Some(Replication::Logical) => "it is for logical replication and nothing else",
+            None => "it has no right to replicate",
+        }
+        .to_owned(),
+        Condition::Active => "it is switched off".to_owned(),
+        Condition::Expires => match origin.expires.map(jiff::Timestamp::try_from) {
+            Some(Ok(at)) => format!("it expired at {at}"),
+            Some(Err(_)) | None => "it has expired".to_owned(),
+        },
+        Condition::Tls => "the connection is not encrypted".to_owned(),
+    }
+}
+
+/// Why an origin that matches completely does not admit.
+fn overruled(explanation: &Explanation) -> Option<String> {
+    let rule = explanation.rule.as_deref().unwrap_or_default();
+    if explanation.reason == Reason::DenyRule {
+        return Some(format!("it matches, and the deny rule \"{rule}\" beats it"));
+    }
+    (explanation.verdict == Verdict::Deny)
+        .then(|| format!("it matches, and \"{rule}\" has this user for itself"))
+}
+
+fn mend(explanation: &Explanation, claim: &Claim) -> Option<String> {
+    let rule = explanation.rule.as_deref().unwrap_or_default();
+    let origin = explanation
+        .tried
+        .iter()
+        .find(|tried| *tried.origin == *rule);
+    let origin = origin.map_or_else(String::new, |tried| {
+        format!("\"{rule}\" (line {})", tried.line)
+    });
+    let user = brief(&claim.user);
+    let database = brief(claim.database.as_deref().unwrap_or_default());
+    let address = canonical(claim.address);
+    Some(match explanation.reason {
+        Reason::DenyRule => format!("the deny rule \"{rule}\" must go, or mean fewer"),
+        Reason::ExclusiveUser => format!(
+            "{origin} has `{user}` for itself: add {address} to its `from`, or use another user"
+        ),
+        Reason::NoOrigin => format!("an origin must name {address}, in its `from`"),
+        Reason::ListenerNotAllowed => {
+            format!("{origin} needs `{}` in its `listeners`", claim.listener)
+        }
+        Reason::UserNotAllowed => format!("{origin} needs `{user}` in its `users`"),
+        Reason::DatabaseNotAllowed => format!("{origin} needs `{database}` in its `databases`"),
+        Reason::ReplicationNotAllowed => match claim.replication {
+            Some(Replication::Physical) => {
+                "replication needs an origin of its own, with `replication: physical`".to_owned()
+            }
+            Some(Replication::Logical) => {
+                "replication needs an origin of its own, with `replication: logical`".to_owned()
+            }
+            None => format!("{origin} is for replication; ordinary sessions need another origin"),
+        },
+        Reason::Expired => format!("{origin} needs a later `expires`, or none"),
+        Reason::Inactive => format!("{origin} needs `active: true`"),
+        Reason::TlsRequired => "the client needs sslmode=verify-full".to_owned(),
+        Reason::Allowed
+        | Reason::LimitConnections
+        | Reason::LimitGlobal
+        | Reason::AuthenticationMissing
+        | Reason::TlsFailed
+        | Reason::MalformedOpening
+        | Reason::OpeningTimeout
+        | Reason::UpstreamUnreachable
+        | Reason::UpstreamRefused
+        | Reason::ShuttingDown => return None,
+    })
+}
+
+fn names(names: &Names) -> String {
+    match names {
+        Names::Any => "any".to_owned(),
+        Names::Listed(names) => some(names.iter().map(|name| brief(name))),
+    }
+}
+
+/// The first few of a list.
+fn some(mut items: impl Iterator<Item = String>) -> String {
+    let first: Vec<_> = items.by_ref().take(3).collect();
+    let rest = items.count();
+    let first = first.join(", ");
+    if rest == 0 {
+        first
+    } else {
+        format!("{first} and {rest} more")
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, BadQuestion> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let bare = bare
+        .split_once('%')
+        .map_or(bare, |(address, _zone)| address);
+    let address = bare.parse().map_err(|_not_an_address| {
+        BadQuestion(format!("`{}` is not an address: give the one that the client connects from, such as 203.0.113.7", brief(text)))
+    })?;
+    Ok(canonical(address))
+}
+
+fn time(text: &str) -> Result<SystemTime, BadQuestion> {
+    let time: jiff::Timestamp = text.parse().map_err(|_not_a_time| {
+        BadQuestion(format!(
+            "`{}` is not a time with its zone: write 2026-12-31T18:00:00Z",
+            brief(text)
+        ))
+    })?;
+    Ok(time.into())
+}
+
+/// Somebody else's words, for one line of text.
+fn brief(text: &str) -> String {
+    let short: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if short.len() < text.len() && text.chars().nth(LONGEST).is_some() {
+        format!("{short}...")
+    } else {
+        short
+    }
+}
+
+/// As [`WhyAnswer::source`] says who answers.
+pub const DAEMON: &str = "daemon";
+
+const LONGEST: usize = 80;
