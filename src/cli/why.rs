@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 
 use super::{Exit, Format, Global, Output, WhyArgs};
 use crate::{
-    config::{self, Environment},
+    config::{self, Environment, LoadError},
     policy::{Condition, Policy},
     server::{
         control::{self, Answer, AskError, Refused},
@@ -54,7 +54,10 @@ fn from_file(
     let loaded = match config::load(path, &config::Overrides::default()) {
         Ok(loaded) => loaded,
         Err(error) => {
-            output.complain(&error);
+            match &error {
+                LoadError::Unreadable { .. } => output.complain(format_args!("error: {error}")),
+                LoadError::Problems(problems) => output.complain(problems),
+            }
             return Err(Exit::from(&error));
         }
     };
