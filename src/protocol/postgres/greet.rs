@@ -263,3 +263,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const ALPN: &[u8] = b"postgresql";
 /// Plaintext and ciphertext that a TLS connection may hold back for a slow peer.
 const TLS_BUFFER: usize = 16 * 1024;
+
+#[cfg(test)]
+#[path = "greet_tests.rs"]
+mod tests;

@@ -247,3 +247,7 @@ const MAX_MESSAGE: usize = 65_536 + 4;
 const MAX_ANSWER: usize = 65_535;
 /// The type byte and the length.
 const HEADER: usize = 5;
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;
