@@ -397,4 +397,6 @@ const MOST_ROUNDS: usize = 16;
 const LAST_HEARING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
