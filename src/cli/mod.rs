@@ -3,7 +3,12 @@
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 
 mod check;
+mod daemon;
 mod output;
+mod reload;
+mod run;
+mod status;
+mod table;
 mod why;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -12,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use output::Output;
 
-use crate::config;
+use crate::{config, server};
 
 /// How the process ends (sysexits where they exist).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +59,7 @@ impl From<&config::LoadError> for Exit {
 
 /// The doorkeeper of a self-managed database.
 #[derive(Debug, Parser)]
-#[command(name = "doorward", version = VERSION, about, max_term_width = 100)]
+#[command(name = "doorward", version = server::VERSION, about, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -112,7 +117,7 @@ pub enum Command {
     /// Explain who may come in, and why not
     Why(WhyArgs),
     /// Put the changed allowlist in force
-    Reload,
+    Reload(ReloadArgs),
     /// Show who is connected and where the time goes
     Status,
 }
@@ -171,6 +176,13 @@ impl RunArgs {
             allow: self.allow.clone(),
         })
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ReloadArgs {
+    /// Go on where the guard against shutting everybody out asks
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -233,19 +245,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match &cli.command {
         Command::Check(arguments) => check::run(arguments, &cli.global, &mut output),
         Command::Why(arguments) => why::run(arguments, &cli.global, &mut output),
-        Command::Run(_) | Command::Reload | Command::Status => {
-            output.complain("not built yet");
-            Exit::Failed
-        }
+        Command::Run(arguments) => run::run(arguments, &cli.global, &mut output),
+        Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
+        Command::Status => status::run(&cli.global, &mut output),
     }
 }
-
-/// The version and the commit it was built from.
-pub const VERSION: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    " (",
-    env!("DOORWARD_COMMIT"),
-    ")"
-);
 
 const DEFAULT_CONFIG: &str = "/etc/doorward/allowlist.yaml";

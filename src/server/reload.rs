@@ -21,7 +21,7 @@ use super::{
     source::{self, Source},
     status::{ListenerStatus, Status, figures, rfc3339},
     systemd,
-    why_answer::{BadQuestion, WhyAnswer, WhyRequest},
+    why_answer::{BadQuestion, DAEMON, WhyAnswer, WhyRequest},
 };
 use crate::{
     config::{Limits, LoadError, Loaded, Settings},
@@ -229,7 +229,11 @@ impl House {
             .iter()
             .map(|door| Arc::clone(&door.settings.name))
             .collect();
-        WhyAnswer::of(&policy, &listeners, question, SystemTime::now(), "daemon")
+        let answer = WhyAnswer::of(&policy, &listeners, question, SystemTime::now(), DAEMON)?;
+        Ok(WhyAnswer {
+            loaded: Some(rfc3339(self.lock().loaded)),
+            ..answer
+        })
     }
 
     pub(super) fn status(&self) -> Status {

@@ -1,0 +1,76 @@
+//! Finding the daemon and asking it. Floor 5.
+
+use std::path::PathBuf;
+
+use super::{Exit, Global, Output};
+use crate::{
+    config::{self, Environment, Overrides},
+    server::control::{self, Answer, AskError, Request},
+};
+
+/// Asks the daemon; an error has been complained of.
+///
+/// The socket is the one named on the command line, else that of the named file, else where daemons usually have theirs.
+pub(super) fn ask(
+    global: &Global,
+    request: &Request,
+    output: &mut Output<'_>,
+) -> Result<Answer, Exit> {
+    let sockets = sockets(global);
+    let mut last = None;
+    for socket in &sockets {
+        match control::ask(socket, request) {
+            Ok(answer) => return Ok(answer),
+            Err(AskError::NoDaemon(_)) if last.is_some() => {}
+            Err(error) => {
+                let found = !matches!(error, AskError::NoDaemon(_));
+                last = Some((socket, error));
+                if found {
+                    break;
+                }
+            }
+        }
+    }
+    let Some((socket, error)) = last else {
+        output.complain("error: there is nowhere to look for a daemon: give --admin-socket");
+        return Err(Exit::Unavailable);
+    };
+    let path = socket.display();
+    match error {
+        AskError::NoDaemon(cause) => {
+            output.complain(format_args!("error: no daemon answers at {path}: {cause}"));
+            output.complain(
+                "hint: start one with `systemctl start doorward` or `doorward run`, or name its socket with --admin-socket",
+            );
+            Err(Exit::Unavailable)
+        }
+        AskError::NotPermitted => {
+            output.complain(format_args!(
+                "error: {path} is not for this user: ask as root or as a member of the daemon's group"
+            ));
+            Err(Exit::NotPermitted)
+        }
+        AskError::NoAnswer(cause) => {
+            output.complain(format_args!(
+                "error: {path}: no answer that can be read: {cause}"
+            ));
+            Err(Exit::Unavailable)
+        }
+    }
+}
+
+fn sockets(global: &Global) -> Vec<PathBuf> {
+    if let Some(socket) = &global.admin_socket {
+        return vec![socket.clone()];
+    }
+    // a file that is broken still has its daemon, where daemons usually are
+    let of_file = |path| {
+        let loaded = config::load(path, &Overrides::default()).ok()?;
+        Some(vec![loaded.settings.admin.socket])
+    };
+    global
+        .config
+        .as_deref()
+        .and_then(of_file)
+        .unwrap_or_else(|| config::admin_sockets(&Environment::of_process()))
+}

@@ -1,0 +1,242 @@
+//! `doorward status`: who is connected, where the time goes, and what is not as it should be. Floor 5.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use super::{Exit, Format, Global, Output, daemon, table::Table};
+use crate::server::{
+    control::{Answer, Request},
+    status::{OriginLine, Status},
+};
+
+/// Asks the daemon and shows what it says.
+pub(super) fn run(global: &Global, output: &mut Output<'_>) -> Exit {
+    match daemon::ask(global, &Request::Status, output) {
+        Ok(Answer::Status(status)) => {
+            match output.format {
+                Format::Json => output.say_json(&status),
+                Format::Human => output.say(render(&status, SystemTime::now())),
+            }
+            Exit::Fine
+        }
+        Ok(Answer::Refused { text, .. }) => {
+            output.complain(format_args!("error: {text}"));
+            Exit::Failed
+        }
+        Ok(Answer::Reloaded(_) | Answer::Why(_)) => {
+            output.complain("error: the daemon answered something else: is it another version?");
+            Exit::Failed
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn render(status: &Status, now: SystemTime) -> String {
+    let mut text = format!(
+        "doorward {}, up {}, generation {} loaded {} from {}\n",
+        status.version,
+        length(status.uptime_seconds),
+        status.generation,
+        status.loaded,
+        status.source,
+    );
+    if let Some(problem) = &status.problem {
+        text.push_str("\nTHE FILE HAS ERRORS; the configuration in force is an older one:\n");
+        text.push_str(problem.trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&listeners(status).to_string());
+    text.push_str(&certificate(status));
+    text.push('\n');
+    if status.origins.is_empty() {
+        text.push_str("no origin: nobody is admitted\n");
+    } else {
+        text.push_str(&origins(&status.origins, now).to_string());
+    }
+    if !status.refusals.is_empty() {
+        let mut refusals = Table::new(&["REFUSED", "TIMES"]);
+        for refusal in &status.refusals {
+            refusals.row([refusal.reason.clone(), refusal.count.to_string()]);
+        }
+        text.push('\n');
+        text.push_str(&refusals.to_string());
+    }
+    text.trim_end().to_owned()
+}
+
+fn listeners(status: &Status) -> Table {
+    let mut table = Table::new(&["LISTENER", "ADDRESS", "UPSTREAM", "STATE"]);
+    for listener in &status.listeners {
+        table.row([
+            listener.name.clone(),
+            listener.listen.join(" "),
+            listener.upstream.clone(),
+            if listener.upstream_up { "up" } else { "DOWN" }.to_owned(),
+        ]);
+    }
+    table
+}
+
+fn certificate(status: &Status) -> String {
+    let certificate = &status.certificate;
+    let left = match certificate.days_left {
+        days if days < 0 => "HAS ENDED".to_owned(),
+        1 => "1 day left".to_owned(),
+        days => format!("{days} days left"),
+    };
+    let ca = certificate.ca.as_ref();
+    let ca = ca.map_or_else(String::new, |path| format!("; clients trust {path}"));
+    format!("certificate: {left} ({}){ca}\n", certificate.ends)
+}
+
+fn origins(origins: &[OriginLine], now: SystemTime) -> Table {
+    let mut table = Table::new(&[
+        "ORIGIN",
+        "LISTENER",
+        "SESSIONS",
+        "RTT p50",
+        "FLIGHTS",
+        "DATABASE",
+        "NETWORK",
+        "SHARE",
+        "LAST SEEN",
+    ]);
+    for origin in origins {
+        table.row([
+            origin.origin.clone(),
+            origin.listener.clone(),
+            origin.sessions.to_string(),
+            origin
+                .rtt_p50_ms
+                .map_or_else(nothing, |rtt| format!("{rtt:.2} ms")),
+            origin.flights.to_string(),
+            seconds(origin.database_seconds),
+            seconds(origin.network_seconds),
+            origin
+                .network_share
+                .map_or_else(nothing, |share| format!("{:.0} %", share * 100.0)),
+            last_seen(origin, now),
+        ]);
+    }
+    table
+}
+
+fn last_seen(origin: &OriginLine, now: SystemTime) -> String {
+    if origin.sessions > 0 {
+        return "now".to_owned();
+    }
+    let at = origin.last_seen.as_ref();
+    let at = at.and_then(|at| at.parse::<Timestamp>().ok());
+    let ago = at.and_then(|at| now.duration_since(SystemTime::from(at)).ok());
+    ago.map_or_else(
+        || "never".to_owned(),
+        |ago| format!("{} ago", length(ago.as_secs())),
+    )
+}
+
+fn nothing() -> String {
+    "-".to_owned()
+}
+
+fn seconds(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.1} s")
+    }
+}
+
+/// In the two largest units.
+fn length(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) => format!("{minutes} min {rest} s"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (_, _, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::server::status::{CertificateStatus, ListenerStatus, RefusalLine};
+
+    fn status() -> Status {
+        Status {
+            version: "0.1.0 (abc)".to_owned(),
+            generation: 12,
+            loaded: "2026-11-22T09:14:00Z".to_owned(),
+            source: "/etc/doorward/allowlist.yaml".to_owned(),
+            problem: None,
+            uptime_seconds: 3700,
+            sessions: 3,
+            listeners: vec![ListenerStatus {
+                name: "pg".to_owned(),
+                protocol: "postgres".to_owned(),
+                listen: vec!["0.0.0.0:6432".to_owned()],
+                upstream: "127.0.0.1:5432".to_owned(),
+                upstream_up: false,
+            }],
+            certificate: CertificateStatus {
+                ends: "2027-11-22T00:00:00Z".to_owned(),
+                days_left: 364,
+                ca: Some("/var/lib/doorward/tls/ca.crt".to_owned()),
+            },
+            origins: vec![OriginLine {
+                origin: "blog".to_owned(),
+                listener: "pg".to_owned(),
+                sessions: 0,
+                rtt_p50_ms: Some(148.0),
+                rtt_least_ms: Some(147.0),
+                flights: 42,
+                database_seconds: 0.058,
+                network_seconds: 7.1,
+                network_share: Some(0.9919),
+                receive_bytes: 1,
+                transmit_bytes: 2,
+                last_seen: Some("1970-01-01T00:16:40Z".to_owned()),
+            }],
+            refusals: vec![RefusalLine {
+                reason: "no_origin".to_owned(),
+                count: 7,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_person_sees_where_the_time_goes_and_what_is_down() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1060);
+        let text = render(&status(), now);
+        for part in [
+            "generation 12",
+            "up 1 h 1 min",
+            "DOWN",
+            "364 days left",
+            "/var/lib/doorward/tls/ca.crt",
+            "148.00 ms",
+            "58.0 ms",
+            "7.1 s",
+            "99 %",
+            "1 min 0 s ago",
+            "no_origin",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("ERRORS"));
+    }
+
+    #[test]
+    fn a_broken_file_is_the_first_thing_that_is_seen() {
+        let mut status = status();
+        status.problem = Some("error: the file is empty".to_owned());
+        let text = render(&status, SystemTime::UNIX_EPOCH);
+        let (errors, listeners) = (text.find("HAS ERRORS"), text.find("LISTENER"));
+        assert!(errors.is_some() && errors < listeners, "{text}");
+    }
+}
