@@ -206,7 +206,7 @@ fn variable(key: &str) -> String {
     )
 }
 
-const SECTIONS: [(&str, Schema); 3] = [
+pub(super) const SECTIONS: [(&str, Schema); 3] = [
     (
         "admin",
         Schema {

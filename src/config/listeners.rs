@@ -228,7 +228,7 @@ fn upstream_tls_mode(text: &str) -> Result<(), Fault> {
     word(text, "a mode", &[("off", ())])
 }
 
-const LISTENER: Schema = Schema {
+pub(super) const LISTENER: Schema = Schema {
     what: "a listener",
     keys: &[
         "name",
@@ -249,7 +249,7 @@ const LISTENER: Schema = Schema {
     ],
 };
 
-const UPSTREAM_TLS: Schema = Schema {
+pub(super) const UPSTREAM_TLS: Schema = Schema {
     what: "`upstream_tls`",
     keys: &["mode"],
     planned: &["name", "ca", "pin", "certificate", "key"],

@@ -333,7 +333,7 @@ fn sessions(
     (on_revoke.unwrap_or(defaults.0), drain.unwrap_or(defaults.1))
 }
 
-const TOP: Schema = Schema {
+pub(super) const TOP: Schema = Schema {
     what: "an allowlist",
     keys: &[
         "version",
@@ -362,25 +362,25 @@ const TOP: Schema = Schema {
     ],
 };
 
-const TLS: Schema = Schema {
+pub(super) const TLS: Schema = Schema {
     what: "`tls`",
     keys: &["certificate", "key", "names", "min"],
     planned: &["client_ca", "crl"],
 };
 
-const REQUIRE: Schema = Schema {
+pub(super) const REQUIRE: Schema = Schema {
     what: "`require`",
     keys: &["tls", "authentication"],
     planned: &[],
 };
 
-const STRANGERS: Schema = Schema {
+pub(super) const STRANGERS: Schema = Schema {
     what: "`strangers`",
     keys: &["answer"],
     planned: &["ban"],
 };
 
-const SESSIONS: Schema = Schema {
+pub(super) const SESSIONS: Schema = Schema {
     what: "`sessions`",
     keys: &["on_revoke", "drain"],
     planned: &[],

@@ -25,3 +25,6 @@ pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{
     Admin, Limits, Listener, Log, LogFormat, Protocol, Settings, Tls, TlsFiles, UpstreamAddress,
 };
+
+#[cfg(test)]
+mod tests;

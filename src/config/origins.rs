@@ -353,7 +353,7 @@ fn twins<'r>(
     }
 }
 
-const ORIGIN: Schema = Schema {
+pub(super) const ORIGIN: Schema = Schema {
     what: "an origin",
     keys: &[
         "name",
@@ -378,13 +378,13 @@ const ORIGIN: Schema = Schema {
     ],
 };
 
-const LIMITS: Schema = Schema {
+pub(super) const LIMITS: Schema = Schema {
     what: "an origin's `limits`",
     keys: &["connections"],
     planned: &["new_per_minute", "session", "failed_auth_per_minute"],
 };
 
-const DENY: Schema = Schema {
+pub(super) const DENY: Schema = Schema {
     what: "a deny rule",
     keys: &["name", "from", "users", "note"],
     planned: &["certificates"],

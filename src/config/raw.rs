@@ -201,7 +201,6 @@ fn options() -> Options {
             max_replay_stack_depth: 16,
         },
         budget: budget! {
-            max_documents: 1,
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
             max_anchors: 256,
@@ -217,14 +216,8 @@ fn fault(error: &Error) -> (Where, Fault) {
     let at = error.location().map_or(Span::START, span);
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
-    let too_much = matches!(
-        error,
-        Error::Budget { .. }
-            | Error::AliasReplayCounterOverflow { .. }
-            | Error::AliasReplayLimitExceeded { .. }
-            | Error::AliasExpansionLimitExceeded { .. }
-            | Error::AliasReplayStackDepthExceeded { .. }
-    );
+    // an alias error comes wrapped, so that only its words tell
+    let too_much = matches!(error, Error::Budget { .. }) || said.contains("limit exceeded");
     let fault = if too_much {
         Fault::new("the file is too deep or too large")
             .label(said)

@@ -155,7 +155,9 @@ pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> O
     known
         .map(|candidate| {
             let plain = candidate.replace('-', "_");
-            (strsim::damerau_levenshtein(&word, &plain), candidate)
+            let extended = plain.len() > 2 && word.starts_with(&plain);
+            let distance = strsim::damerau_levenshtein(&word, &plain);
+            (if extended { 1 } else { distance }, candidate)
         })
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)
