@@ -63,14 +63,9 @@ fn sockets(global: &Global) -> Vec<PathBuf> {
     if let Some(socket) = &global.admin_socket {
         return vec![socket.clone()];
     }
-    // a file that is broken still has its daemon, where daemons usually are
-    let of_file = |path| {
-        let loaded = config::load(path, &Overrides::default()).ok()?;
-        Some(vec![loaded.settings.admin.socket])
-    };
-    global
-        .config
-        .as_deref()
-        .and_then(of_file)
-        .unwrap_or_else(|| config::admin_sockets(&Environment::of_process()))
+    let environment = Environment::of_process();
+    global.config.as_deref().map_or_else(
+        || config::admin_sockets(&environment),
+        |file| vec![config::places(file, &environment, &Overrides::default()).admin_socket],
+    )
 }

@@ -54,6 +54,13 @@ pub struct Environment {
     run_is_ours: bool,
 }
 
+/// Where a daemon keeps its things and where it can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    pub state_dir: PathBuf,
+    pub admin_socket: PathBuf,
+}
+
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -117,20 +124,36 @@ pub fn parse(
     })
 }
 
-/// The state directory that goes with a file, even one with errors: as far as the file can still be read, and as if it
-/// said nothing otherwise.
-pub fn state_dir(path: &Path, environment: &Environment, flags: &Overrides) -> PathBuf {
-    let text = read(path)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
+/// Where a daemon with this file has its things, even if the file has errors by now: as far as it can still be read, and
+/// as if it said nothing beyond that.
+pub fn places(path: &Path, environment: &Environment, flags: &Overrides) -> Places {
     let meant = |text: &str| {
-        let document = Node::parse(text).ok()?;
+        let document = readable_part(text)?;
         let meaning = meaning::read(&document, environment, flags, &mut Report::new("", text))?;
-        Some(meaning.settings.state_dir)
+        Some(Places {
+            state_dir: meaning.settings.state_dir,
+            admin_socket: meaning.settings.admin.socket,
+        })
     };
-    text.and_then(|text| meant(&text))
+    let text = read(path).ok();
+    text.and_then(|bytes| meant(&String::from_utf8(bytes).ok()?))
         .or_else(|| meant("version: 1"))
-        .unwrap_or_else(|| environment.state_dir())
+        .unwrap_or_else(|| Places {
+            state_dir: environment.state_dir(),
+            admin_socket: environment.admin_socket(),
+        })
+}
+
+/// The whole text as YAML, else the lines before the first error.
+fn readable_part(text: &str) -> Option<Node> {
+    let (at, _) = match Node::parse(text) {
+        Ok(document) => return Some(document),
+        Err(fault) => fault,
+    };
+    let Where::File(span) = at else { return None };
+    let before = span.line.saturating_sub(1) as usize;
+    let lines: Vec<_> = text.lines().take(before).collect();
+    Node::parse(&lines.join("\n")).ok()
 }
 
 /// Where a running daemon's admin socket may be when nobody says: the likeliest first.
@@ -299,3 +322,41 @@ fn user_id() -> Option<u32> {
 
 const RUN: &str = "/run/doorward";
 const ADMIN_SOCKET: &str = "admin.sock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_file_still_says_where_its_daemon_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("allowlist.yaml");
+        let places = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            places(&file, &Environment::of([]), &Overrides::default())
+        };
+        let head = "version: 1\nstate_dir: /srv/state\nadmin: {socket: /srv/admin.sock}\n";
+        for broken in ["", "colour: red\n", "origins: [\n", "origins:\n\t- x\n"] {
+            let found = places(&format!("{head}{broken}"));
+            assert_eq!(found.state_dir, Path::new("/srv/state"), "{broken}");
+            assert_eq!(found.admin_socket, Path::new("/srv/admin.sock"), "{broken}");
+        }
+        let found = places("[");
+        assert_eq!(found.state_dir, Environment::of([]).state_dir());
+    }
+
+    #[test]
+    fn flags_and_environment_place_a_daemon_whose_file_is_gone() {
+        let flags = Overrides {
+            state_dir: Some("/srv/flag".into()),
+            ..Overrides::default()
+        };
+        let environment = Environment::of([(
+            "DOORWARD__ADMIN__SOCKET".to_owned(),
+            "/srv/variable.sock".to_owned(),
+        )]);
+        let found = places(Path::new("/nonexistent/file.yaml"), &environment, &flags);
+        assert_eq!(found.state_dir, Path::new("/srv/flag"));
+        assert_eq!(found.admin_socket, Path::new("/srv/variable.sock"));
+    }
+}

@@ -18,8 +18,8 @@ mod walk;
 mod warnings;
 
 pub use load::{
-    Environment, FlagListener, LoadError, Loaded, Overrides, admin_sockets, from_flags, load,
-    parse, state_dir,
+    Environment, FlagListener, LoadError, Loaded, Overrides, Places, admin_sockets, from_flags,
+    load, parse, places,
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{

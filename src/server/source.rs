@@ -102,7 +102,8 @@ pub(super) fn keep_as_last_good(state_dir: &Path, text: &str) {
 
 fn read_last_good(file: &Path, overrides: &Overrides) -> Option<Loaded> {
     let environment = Environment::of_process();
-    let path = config::state_dir(file, &environment, overrides).join(LAST_GOOD);
+    let places = config::places(file, &environment, overrides);
+    let path = places.state_dir.join(LAST_GOOD);
     let text = std::fs::read_to_string(&path).ok()?;
     let name = path.display().to_string();
     config::parse(&name, &text, &environment, overrides, SystemTime::now()).ok()
