@@ -29,3 +29,95 @@ fn children_exist_at_zero_from_the_load_and_go_with_their_origin() {
     assert!(after.contains("origin=\"shop\""));
     assert!(!after.contains("blog"), "{after}");
 }
+
+/// The sums of a family's lines, whatever their other labels.
+fn sum(text: &str, name: &str, label: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    lines
+        .filter(|line| line.contains(label))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn a_name_that_was_not_declared_never_becomes_a_label() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    let before = text(&meters).len();
+    for n in 0..1000 {
+        let name = format!("random-{n}");
+        meters.decision("pg", Some(&name), false, "user_not_allowed");
+        meters.origin("pg", &name).auth_failure();
+    }
+    let after = text(&meters);
+    assert!(!after.contains("random"));
+    assert!(after.len() < before + 20_000, "{before} {}", after.len());
+    let other = "origin=\"_other\"";
+    let counted = |name| sum(&after, name, other);
+    assert!((counted("doorward_decisions_total") - 1000.0).abs() < 0.1);
+    assert!((counted("doorward_auth_failures_total") - 1000.0).abs() < 0.1);
+}
+
+#[test]
+fn origins_beyond_the_shown_ones_share_a_label() {
+    let meters = Meters::new("0", "none").unwrap();
+    let many: Vec<_> = (0..=MAX_CHILDREN)
+        .map(|n| declared(&format!("o{n}")))
+        .collect();
+    meters.declare(&many);
+    assert_eq!(meters.origins().len(), MAX_CHILDREN);
+    assert_eq!(meters.origin("pg", "o0").name(), "o0");
+    assert_eq!(
+        meters.origin("pg", &format!("o{MAX_CHILDREN}")).name(),
+        OTHER
+    );
+}
+
+#[test]
+fn a_session_is_live_from_its_attendance_to_its_end() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(9);
+    let session = meters.origin("pg", "shop").attend(now);
+    let row = meters.origins().remove(0);
+    assert_eq!((row.sessions, row.last_seen), (1, Some(9)));
+    drop(session);
+    assert_eq!(meters.origins().remove(0).sessions, 0);
+}
+
+#[test]
+fn an_end_and_a_limit_that_are_taken_away_are_shown_no_more() {
+    let meters = Meters::new("0", "none").unwrap();
+    let bound = Declared {
+        limit: Some(5),
+        expires: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7)),
+        ..declared("shop")
+    };
+    meters.declare(&[bound]);
+    let with = text(&meters);
+    assert!(with.contains("connections_limit{listener=\"pg\",origin=\"shop\"} 5"));
+    assert!(with.contains("origin_expiry_timestamp_seconds{origin=\"shop\"} 7"));
+    meters.declare(&[declared("shop")]);
+    let without = text(&meters);
+    assert!(!without.contains("connections_limit{"));
+    assert!(!without.contains("origin_expiry_timestamp_seconds{"));
+}
+
+#[test]
+fn refusals_are_summed_by_reason() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    meters.decision("pg", Some("shop"), false, "expired");
+    meters.decision("pg", None, false, "no_origin");
+    meters.decision("pg", None, false, "no_origin");
+    meters.decision("pg", Some("shop"), true, "allowed");
+    let all: Vec<_> = meters
+        .refusals()
+        .into_iter()
+        .map(|one| (one.reason, one.count))
+        .collect();
+    assert_eq!(
+        all,
+        [("no_origin".to_owned(), 2), ("expired".to_owned(), 1)]
+    );
+}

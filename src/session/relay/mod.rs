@@ -400,3 +400,5 @@ const LAST_HEARING: Duration = Duration::from_secs(1);
 mod socket_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timing_tests;

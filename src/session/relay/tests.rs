@@ -60,15 +60,15 @@ pub(super) fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The far ends of a relay, and the relay itself in a task.
-struct Bench {
-    client: DuplexStream,
-    server: DuplexStream,
-    relay: tokio::task::JoinHandle<Closed>,
-    meters: Meters,
+pub(super) struct Bench {
+    pub(super) client: DuplexStream,
+    pub(super) server: DuplexStream,
+    pub(super) relay: tokio::task::JoinHandle<Closed>,
+    pub(super) meters: Meters,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test waits for its own task")]
-fn bench(windows: (usize, usize), mut orders: impl Orders + Send + 'static) -> Bench {
+pub(super) fn bench(windows: (usize, usize), mut orders: impl Orders + Send + 'static) -> Bench {
     let (client, near) = duplex(windows.0);
     let (server, far) = duplex(windows.1);
     let meters = meters();
