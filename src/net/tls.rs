@@ -30,7 +30,7 @@ pub struct Identity {
 /// Why there is no TLS to offer. One sentence each, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("cannot read {path}: {error}; doorward's user must be able to read it")]
+    #[error("cannot read {path}: {}", because(error))]
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{path} is a private key that everybody on this machine may read: chmod o= {path}")]
     Exposed { path: PathBuf },
@@ -117,6 +117,16 @@ impl Identity {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
+    }
+}
+
+fn because(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => "there is no such file".to_owned(),
+        Some(libc::EACCES) => {
+            "doorward's user may not; make its group the file's, and chmod g+r".to_owned()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -42,7 +42,7 @@ impl Entrance {
                     Err(error) => self.endure(&mut trouble, &error).await,
                 },
                 _ = beats.tick() => self.pulse.beat(),
-                _ = closing.changed() => return,
+                _ = closing.changed() => return self.pulse.rest(),
             }
         }
     }

@@ -87,7 +87,11 @@ impl House {
                     origins = reloaded.origins,
                     decided_again = reloaded.decided_again,
                     revoked = reloaded.revoked,
+                    needs_restart = reloaded.needs_restart.join(", "),
                 );
+                for warning in &reloaded.warnings {
+                    tracing::warn!(event = "config_warning", cause = warning);
+                }
             }
             Err(no) if no.why == Refused::AsksForYes => {}
             Err(no) => {

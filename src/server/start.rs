@@ -68,6 +68,9 @@ pub(super) async fn open(
         source,
         problem,
     } = configuration;
+    for warning in &loaded.warnings {
+        tracing::warn!(event = "config_warning", cause = %warning);
+    }
     let settings = loaded.settings;
     let certificate = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
@@ -81,15 +84,7 @@ pub(super) async fn open(
         source::keep_as_last_good(&settings.state_dir, &loaded.text);
     }
 
-    let mut doors = Vec::new();
-    let mut entrances = Vec::new();
-    for listener in &settings.listeners {
-        let door = Arc::new(door(listener, &meters));
-        for address in &listener.listen {
-            entrances.push((bind(*address)?, Arc::clone(&door)));
-        }
-        doors.push(door);
-    }
+    let (doors, entrances) = bind_doors(&settings, &meters)?;
     let http = bind(settings.admin.http)?;
     let admin = bind_admin(&settings)?;
 
@@ -136,6 +131,22 @@ pub(super) async fn open(
 async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Certificate, StartError> {
     let made = spawn_blocking(move || Certificate::of(&settings, now)).await;
     Ok(made.map_err(|_panic| StartError::Panic)??)
+}
+
+/// The doors, and each of their bound addresses.
+type Doors = (Vec<Arc<Door>>, Vec<(TcpListener, Arc<Door>)>);
+
+fn bind_doors(settings: &Settings, meters: &Meters) -> Result<Doors, StartError> {
+    let mut doors = Vec::new();
+    let mut entrances = Vec::new();
+    for listener in &settings.listeners {
+        let door = Arc::new(door(listener, meters));
+        for address in &listener.listen {
+            entrances.push((bind(*address)?, Arc::clone(&door)));
+        }
+        doors.push(door);
+    }
+    Ok((doors, entrances))
 }
 
 fn door(listener: &Arc<Listener>, meters: &Meters) -> Door {
