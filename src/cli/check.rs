@@ -257,3 +257,124 @@ fn problem(
 
 /// For one database.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOOR: &str = "version: 1\nlisteners:\n  - {name: pg, protocol: postgres, listen: '127.0.0.1:0', upstream: '127.0.0.1:1'}\nadmin: {http: '127.0.0.1:0'}\n";
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn file(&self, more: &str) -> std::path::PathBuf {
+            let file = self.0.path().join("allowlist.yaml");
+            let socket = self.0.path().join("admin.sock");
+            let text = format!("{DOOR}{more}")
+                .replace("{http:", &format!("{{socket: {}, http:", socket.display()));
+            std::fs::write(&file, text).unwrap();
+            file
+        }
+    }
+
+    fn codes(checked: &Checked) -> Vec<Option<&'static str>> {
+        checked
+            .problems
+            .iter()
+            .map(|problem| problem.code)
+            .collect()
+    }
+
+    #[test]
+    fn a_good_file_is_summed_up() {
+        let folder = Folder::new();
+        let file = folder
+            .file("origins:\n  - {name: a, from: [10.0.0.1]}\ndeny:\n  - {name: b, users: [c]}\n");
+        let checked = check(&file, true);
+        assert_eq!(
+            checked.summary.as_deref(),
+            Some("1 listener, 1 origin, 1 deny rule")
+        );
+        assert_eq!(checked.exit(true), Exit::Fine);
+        assert_eq!(checked.json(&file, Exit::Fine)["ok"], true);
+    }
+
+    #[test]
+    fn warnings_end_with_78_only_where_that_is_asked() {
+        let folder = Folder::new();
+        let checked = check(&folder.file("origins: []\n"), true);
+        assert_eq!(codes(&checked), [Some("W-NOBODY")]);
+        assert_eq!(
+            (checked.exit(false), checked.exit(true)),
+            (Exit::Fine, Exit::Configuration)
+        );
+    }
+
+    #[test]
+    fn a_program_reads_where_each_problem_is() {
+        let folder = Folder::new();
+        let file = folder.file("origins:\n  - {name: a, from: [10.0.0.1/8]}\n");
+        let checked = check(&file, true);
+        let exit = checked.exit(false);
+        let json = checked.json(&file, exit);
+        assert_eq!(
+            (exit, &json["ok"], &json["errors"]),
+            (Exit::Configuration, &json!(false), &json!(1))
+        );
+        let problem = &json["problems"][0];
+        assert_eq!(
+            (&problem["line"], &problem["column"], &problem["width"]),
+            (&json!(6), &json!(22), &json!(10))
+        );
+        assert_eq!(problem["severity"], "error");
+    }
+
+    #[test]
+    fn a_silent_database_is_a_warning_and_a_missing_key_an_error() {
+        let folder = Folder::new();
+        let more = "origins:\n  - {name: a, from: [10.0.0.1]}\n";
+        let checked = check(&folder.file(more), false);
+        assert_eq!(codes(&checked), [Some("W-UPSTREAM")]);
+        let key = folder.0.path().join("none.pem");
+        let tls = format!("{more}tls: {{certificate: {0}, key: {0}}}\n", key.display());
+        assert_eq!(
+            check(&folder.file(&tls), true).exit(false),
+            Exit::Fine,
+            "--offline looks at the text alone"
+        );
+        assert_eq!(
+            check(&folder.file(&tls), false).exit(false),
+            Exit::Configuration
+        );
+    }
+
+    #[test]
+    fn a_port_that_another_program_holds_is_a_warning() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let told = runtime.block_on(async { port(held.local_addr().unwrap(), Path::new("f")) });
+        assert!(
+            told.unwrap()
+                .message
+                .contains("another program listens there")
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_in_one_sentence() {
+        let checked = check(Path::new("/nonexistent/allowlist.yaml"), true);
+        assert_eq!(checked.exit(false), Exit::Configuration);
+        assert!(
+            checked.problems[0]
+                .message
+                .starts_with("cannot read /nonexistent/allowlist.yaml")
+        );
+    }
+}

@@ -209,3 +209,143 @@ const ALWAYS: [Condition; 4] = [
 
 /// Where the source of the answer stands in its line.
 const HEAD: usize = 54;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    const FILE: &str = "version: 1
+listeners:
+  - {name: pg, protocol: postgres, listen: '127.0.0.1:6432', upstream: '127.0.0.1:5432'}
+origins:
+  - {name: office, from: [198.51.100.0/24]}
+  - {name: web, from: [203.0.113.9], users: [app], databases: [shop]}
+deny:
+  - {name: old-vps, from: [192.0.2.44]}
+";
+
+    /// Exit, standard output and standard error of `doorward why`.
+    fn why(arguments: &str) -> (Exit, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("allowlist.yaml");
+        std::fs::write(&file, FILE).unwrap();
+        let given = format!("doorward why --config {} {arguments}", file.display());
+        let cli = Cli::try_parse_from(given.split(' ')).unwrap();
+        let Command::Why(arguments) = &cli.command else {
+            panic!("not why");
+        };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&cli.global, &mut out, &mut err);
+        output.color = false;
+        let exit = run(arguments, &cli.global, &mut output);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            exit,
+            text(out).replace(&file.display().to_string(), "FILE"),
+            text(err),
+        )
+    }
+
+    #[test]
+    fn a_refusal_shows_every_origin_and_what_would_mend_it() {
+        let (exit, out, err) = why("203.0.113.9 --user app --database shop");
+        assert_eq!((exit, err.as_str()), (Exit::No, ""));
+        let expected = "DENY  tls_required                                     (file FILE)
+  line  origin  from  user  database  tls  first failure
+     5  office  no    .     .         .    203.0.113.9 is not in 198.51.100.0/24
+     6  web     yes   yes   yes       NO   the connection is not encrypted
+mend: the client needs sslmode=verify-full
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_yes_ends_with_zero_and_names_the_origin() {
+        let (exit, out, _) = why("::ffff:203.0.113.9 --user app --database shop --tls");
+        assert_eq!(exit, Exit::Fine);
+        assert!(out.starts_with("ALLOW  by \"web\""), "{out}");
+    }
+
+    #[test]
+    fn a_program_reads_verdict_reason_origin_and_what_was_tried() {
+        let (exit, out, _) = why("203.0.113.9 --user app --tls --format json");
+        assert_eq!(exit, Exit::No);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["verdict"], "deny");
+        assert_eq!(
+            json["reason"], "database_not_allowed",
+            "the database is the user's name"
+        );
+        assert_eq!(json["origin"], "web");
+        assert_eq!(json["would_deny"], serde_json::Value::Null);
+        assert_eq!(json["source"], "file FILE");
+        assert_eq!(json["tried"][1]["line"], 6);
+        assert_eq!(json["tried"][1]["first_failure"], "database");
+        assert_eq!(json["tried"][1]["conditions"]["user"], "holds");
+        assert_eq!(json["tried"][0]["conditions"]["user"], "not_tried");
+    }
+
+    #[test]
+    fn every_refusal_says_what_would_mend_it() {
+        for (asked, mend) in [
+            (
+                "203.0.113.9 --user eva --tls",
+                "\"web\" (line 6) needs `eva` in its `users`",
+            ),
+            (
+                "203.0.113.9 --user app --tls",
+                "\"web\" (line 6) needs `app` in its `databases`",
+            ),
+            (
+                "192.0.2.44 --user app --tls",
+                "the deny rule \"old-vps\" must go",
+            ),
+            (
+                "192.0.2.1 --user app --tls",
+                "an origin must name 192.0.2.1",
+            ),
+            (
+                "203.0.113.9 --user app --tls --replication",
+                "`replication: physical`",
+            ),
+        ] {
+            let (exit, out, _) = why(asked);
+            let last = out.lines().last().unwrap_or_default();
+            assert_eq!(exit, Exit::No, "{asked}");
+            assert!(
+                last.starts_with("mend: ") && last.contains(mend),
+                "{asked}: {last}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_question_that_means_nothing_is_a_usage_error() {
+        for (asked, text) in [
+            (
+                "db.example.com --user app",
+                "`db.example.com` is not an address",
+            ),
+            ("010.0.0.1 --user app", "is not an address"),
+            (
+                "10.0.0.1 --user app --listener mysql",
+                "there is no listener `mysql`; there are pg",
+            ),
+            (
+                "10.0.0.1 --user app --at tomorrow",
+                "`tomorrow` is not a time",
+            ),
+            (
+                "10.0.0.1 --user app --replication=no",
+                "`no` is not a kind of replication",
+            ),
+        ] {
+            let (exit, out, err) = why(asked);
+            assert_eq!((exit, out.as_str()), (Exit::Usage, ""), "{asked}");
+            assert!(err.contains(text), "{asked}: {err}");
+        }
+    }
+}
