@@ -215,3 +215,6 @@ const COMMIT: &str = env!("DOORWARD_COMMIT");
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the start waits for the first look at the upstreams.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

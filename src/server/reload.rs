@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -24,7 +24,7 @@ use super::{
     why_answer::{BadQuestion, DAEMON, WhyAnswer, WhyRequest},
 };
 use crate::{
-    config::{Limits, LoadError, Loaded, Settings},
+    config::{Limits, Listener, LoadError, Loaded, Log, Settings},
     meter::Declared,
     net::certificate::AuthorityError,
     policy::{Origin, Policy},
@@ -114,8 +114,8 @@ impl House {
         // reading and parsing may take a while, and a worker has sessions to serve
         let read = spawn_blocking(move || -> Result<_, No> {
             let loaded = source.load()?;
-            let needs_restart = waiting_for_restart(&kept, &loaded.settings);
-            let settings = with_fixed(loaded.settings.clone(), kept);
+            let settings = live_part(&loaded.settings, kept);
+            let needs_restart = differences(&settings, &loaded.settings);
             let certificate = Certificate::of(&settings, SystemTime::now())?;
             Ok((loaded, settings, certificate, needs_restart))
         });
@@ -174,6 +174,10 @@ impl House {
         self.tls.send_replace(Arc::clone(&certificate.config));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
+        for (door, listener) in self.doors.iter().zip(&settings.listeners) {
+            let plain = listener.allow_plain_cancel;
+            door.plain_cancels.store(plain, Ordering::Relaxed);
+        }
         let live = self.sessions();
         self.standing
             .send_modify(|standing| standing.policy = Arc::clone(policy));
@@ -315,26 +319,40 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
     origins.iter().flat_map(on).collect()
 }
 
-/// What only a restart changes, by its key.
-fn waiting_for_restart(kept: &Settings, new: &Settings) -> Vec<String> {
-    let changed = [
-        ("listeners", kept.listeners != new.listeners),
-        ("admin", kept.admin != new.admin),
-        ("state_dir", kept.state_dir != new.state_dir),
-        ("log.format", kept.log.format != new.log.format),
-    ];
-    let changed = changed.into_iter().filter(|(_, changed)| *changed);
-    changed.map(|(key, _)| key.to_owned()).collect()
-}
-
-/// The new settings with what only a restart changes as it was.
-fn with_fixed(new: Settings, kept: Settings) -> Settings {
+/// The new settings, with what only a restart changes as it was.
+fn live_part(new: &Settings, kept: Settings) -> Settings {
+    let listener = |kept: Arc<Listener>| {
+        let mut listeners = new.listeners.iter();
+        match listeners.find(|new| new.name == kept.name) {
+            Some(new) if new.allow_plain_cancel != kept.allow_plain_cancel => Arc::new(Listener {
+                allow_plain_cancel: new.allow_plain_cancel,
+                ..(*kept).clone()
+            }),
+            Some(_) | None => kept,
+        }
+    };
     Settings {
-        listeners: kept.listeners,
+        listeners: kept.listeners.into_iter().map(listener).collect(),
         admin: kept.admin,
         state_dir: kept.state_dir,
-        ..new
+        log: Log {
+            format: kept.log.format,
+            ..new.log
+        },
+        ..new.clone()
     }
+}
+
+/// What is in the file and not in force, by its key.
+fn differences(in_force: &Settings, file: &Settings) -> Vec<String> {
+    let differs = [
+        ("listeners", in_force.listeners != file.listeners),
+        ("admin", in_force.admin != file.admin),
+        ("state_dir", in_force.state_dir != file.state_dir),
+        ("log.format", in_force.log.format != file.log.format),
+    ];
+    let differing = differs.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(key, _)| key.to_owned()).collect()
 }
 
 impl From<LoadError> for No {

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::SystemTime,
 };
 
@@ -156,6 +156,7 @@ fn door(listener: &Arc<Listener>, meters: &Meters) -> Door {
     };
     Door {
         settings: Arc::clone(listener),
+        plain_cancels: AtomicBool::new(listener.allow_plain_cancel),
         upstream,
         meters: meters.listener(&listener.name),
     }

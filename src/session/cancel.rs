@@ -3,7 +3,7 @@
 //! A cancel is never answered. It is forwarded only with a [`CancelPermit`](crate::policy::CancelPermit), through a budget
 //! for its source and one for everybody; strangers open nothing upstream.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, atomic::Ordering};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,7 +26,7 @@ impl Cancelling {
 
     async fn forwarded(&self) -> Result<&'static str, &'static str> {
         let (gateway, door) = (&self.visit.gateway, &self.visit.door);
-        if !self.tls && !door.settings.allow_plain_cancel {
+        if !self.tls && !door.plain_cancels.load(Ordering::Relaxed) {
             return Err("plain_refused");
         }
         let session = gateway.table.owner(&door.settings.name, &self.key);

@@ -24,7 +24,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -51,6 +51,8 @@ use table::SessionTable;
 #[derive(Debug)]
 pub struct Door {
     pub settings: Arc<Listener>,
+    /// [`Listener::allow_plain_cancel`], the one setting of a listener that a reload changes.
+    pub plain_cancels: AtomicBool,
     pub upstream: Upstream,
     pub meters: Arc<ListenerMeters>,
 }
