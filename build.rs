@@ -18,7 +18,10 @@ fn main() {
 
 fn head_and_its_ref() -> Vec<String> {
     let branch = git(&["symbolic-ref", "-q", "HEAD"]);
-    let mut names = vec!["HEAD".to_owned(), "packed-refs".to_owned()];
+    // the reflog grows with every commit, also where the branch has been packed
+    let mut names = ["HEAD", "logs/HEAD", "packed-refs"]
+        .map(str::to_owned)
+        .to_vec();
     names.extend(branch);
     names
 }
