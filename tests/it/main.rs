@@ -7,4 +7,5 @@
     reason = "a test may stop at a surprise"
 )]
 
+mod corpus;
 mod floors;

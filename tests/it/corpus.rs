@@ -1,0 +1,147 @@
+//! What real clients and servers have said, kept in `tests/corpus`, reads as it is written down beside it; and what holds for any bytes
+//! holds for these, cut and bent in every place.
+
+use std::{fmt::Write, fs, path::PathBuf};
+
+use doorward::{
+    protocol::postgres::{Exchange, Step},
+    wire::{
+        Parsed,
+        postgres::{Message, Opening},
+    },
+};
+
+#[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "a crate of its own for the fuzzer")]
+mod properties;
+
+#[test]
+fn openings_of_real_clients_read_as_written_down() {
+    for (name, bytes, expected) in recorded("openings") {
+        assert_eq!(openings(&bytes), expected, "{name}");
+    }
+}
+
+#[test]
+fn logins_of_real_servers_read_as_written_down() {
+    for (name, bytes, expected) in recorded("logins") {
+        assert_eq!(login(&bytes), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_holds_for_any_bytes_holds_for_the_corpus_bent_in_every_place() {
+    for folder in ["openings", "logins"] {
+        for (_, bytes, _) in recorded(folder) {
+            everything(&bytes);
+            for at in 0..bytes.len() {
+                everything(&bytes[at..]);
+                everything(&bytes[..at]);
+                for with in [0, b'R', 0x7f, 0xff] {
+                    let mut bent = bytes.clone();
+                    bent[at] = with;
+                    everything(&bent);
+                }
+            }
+        }
+    }
+}
+
+/// Runs every fuzz target over one input.
+fn everything(bytes: &[u8]) {
+    properties::opening(bytes);
+    properties::startup(bytes);
+    if let Some(body) = bytes.get(8..) {
+        properties::startup(body);
+    }
+    for first in 0..8 {
+        let bytes = [&[first], bytes].concat();
+        properties::frames(&bytes);
+        properties::login(&bytes);
+    }
+    properties::cancel(bytes);
+    properties::refusal(bytes);
+}
+
+/// What a folder of the corpus holds: name, bytes, and what must be read from them.
+fn recorded(folder: &str) -> Vec<(String, Vec<u8>, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpus")
+        .join(folder);
+    let mut all: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "bin"))
+        .map(|path| {
+            let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
+            (
+                path.display().to_string(),
+                fs::read(&path).unwrap(),
+                expected,
+            )
+        })
+        .collect();
+    all.sort();
+    assert!(!all.is_empty(), "no corpus in {}", folder.display());
+    all
+}
+
+/// One line for each packet of an opening.
+fn openings(mut bytes: &[u8]) -> String {
+    let mut lines = String::new();
+    while !bytes.is_empty() {
+        let Ok(Parsed::Done(opening, size)) = Opening::parse(bytes) else {
+            panic!("{lines}then {:?}", Opening::parse(bytes));
+        };
+        match opening {
+            Opening::SslRequest => writeln!(lines, "SSLRequest"),
+            Opening::GssEncRequest => writeln!(lines, "GSSENCRequest"),
+            Opening::Cancel(key) => writeln!(
+                lines,
+                "CancelRequest process {} secret of {} bytes",
+                key.process,
+                key.secret.len()
+            ),
+            Opening::Startup(startup) => {
+                assert_eq!(startup.encode(), bytes[..size], "written again it differs");
+                writeln!(
+                    lines,
+                    "StartupMessage {} user {} database {} application {} replication {}",
+                    startup.version(),
+                    startup.user(),
+                    startup.database(),
+                    startup.application_name().unwrap_or("-"),
+                    startup
+                        .replication()
+                        .map_or_else(|| "-".to_owned(), |kind| format!("{kind:?}")),
+                )
+            }
+        }
+        .unwrap();
+        bytes = &bytes[size..];
+    }
+    lines
+}
+
+/// The types of a server's messages, and how the login ends under the authentication floor.
+fn login(mut bytes: &[u8]) -> String {
+    let mut exchange = Exchange::new(true, true);
+    let mut line = String::new();
+    while let Some((message, rest)) = Message::split(bytes, 65_540).unwrap() {
+        line.push(char::from(message.kind));
+        match exchange.server_says(message) {
+            Ok(Step::Relay) => {}
+            Ok(end) => {
+                assert!(rest.is_empty());
+                return format!("{line}: {end:?} after {} answers\n", exchange.answers());
+            }
+            Err(fault) => return format!("{line}: {fault:?}\n"),
+        }
+        if exchange.awaits_answer() {
+            line.push('p');
+            exchange.answered();
+        }
+        bytes = rest;
+    }
+    panic!("{line}: no end")
+}
