@@ -92,7 +92,7 @@ impl Reason {
             Self::NoOrigin => "no origin names this address",
             Self::ListenerNotAllowed => "the origin may not use this listener",
             Self::UserNotAllowed => "the origin may not log in as this role",
-            Self::DatabaseNotAllowed => "the origin may not open this catalog",
+            Self::DatabaseNotAllowed => "the origin may not open this database",
             Self::ReplicationNotAllowed => {
                 "the origin's replication right does not fit this connection"
             }

@@ -45,7 +45,7 @@ impl Allowed {
             startup,
             mut tenure,
             turns,
-            visit,
+            mut visit,
             shortlist,
             pass,
         } = self;
@@ -69,7 +69,7 @@ impl Allowed {
                 let login = postgres::login(&mut client, &mut upstream, &startup, terms);
                 match timeout_at(deadline, login).await {
                     Ok(Ok(logged_in)) => {
-                        drop(pass);
+                        drop((pass, visit.opening.take()));
                         visit.door.meters.phase(Phase::Login, began.elapsed());
                         let legs = (client, upstream);
                         let turns = turns + logged_in.turns;

@@ -1,10 +1,10 @@
 //! How much of what costs us something is given away in a second, and what is counted once though it comes twice. Floor 3.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{gate::Source, refusal::Reference};
+use crate::policy::Reason;
 
 /// A token bucket: `rate` a second, as many at once.
 #[derive(Debug)]
@@ -34,66 +34,72 @@ impl Bucket {
     }
 }
 
-/// A bucket for each source, and forgetting of those that are full again. Bounded: beyond `MOST` sources at a time the
-/// newcomers share one bucket.
+/// A bucket for each key, and forgetting of those that are full again. Bounded: beyond `MOST` keys at a time the newcomers
+/// share one bucket.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(super) struct Buckets<K> {
     rate: u32,
-    by_source: HashMap<Source, Bucket>,
+    by_key: HashMap<Option<K>, Bucket>,
     swept: Instant,
 }
 
 const MOST: usize = 65_536;
 const SWEEP: Duration = Duration::from_secs(10);
 
-impl Buckets {
+impl<K: Eq + Hash> Buckets<K> {
     pub(super) fn new(rate: u32, now: Instant) -> Self {
         Self {
             rate,
-            by_source: HashMap::new(),
+            by_key: HashMap::new(),
             swept: now,
         }
     }
 
-    pub(super) fn take(&mut self, source: Source, now: Instant) -> bool {
+    pub(super) fn take(&mut self, key: K, now: Instant) -> bool {
         if now.saturating_duration_since(self.swept) >= SWEEP {
             self.swept = now;
             // a bucket of `rate` tokens is full again a second after it was last asked
-            self.by_source.retain(|_, bucket| {
+            self.by_key.retain(|_, bucket| {
                 now.saturating_duration_since(bucket.filled) < Duration::from_secs(1)
             });
         }
-        let crowded = self.by_source.len() >= MOST && !self.by_source.contains_key(&source);
-        let source = if crowded { Source::CROWD } else { source };
+        let key = Some(key);
+        let crowded = self.by_key.len() >= MOST && !self.by_key.contains_key(&key);
+        let key = if crowded { None } else { key };
         let fresh = || Bucket::full(self.rate, now);
-        self.by_source
-            .entry(source)
+        self.by_key
+            .entry(key)
             .or_insert_with(fresh)
             .take(self.rate, now)
     }
 }
 
-/// Refusals over TLS that a client may repeat in clear at once: libpq does under `sslmode=prefer`. The pair is one refusal.
+/// Refusals over TLS that a client may repeat in clear at once: libpq does under `sslmode=prefer`. The pair is one refusal,
+/// and has one reason, though the second connection may lack more than the first.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
-    refused: HashMap<Reference, Instant>,
+    refused: HashMap<Person, (Reason, Instant)>,
 }
 
+/// Address and user.
+type Person = (IpAddr, Box<str>);
+
 impl Echoes {
-    /// Whether this refusal only repeats, in clear, one that was counted a moment ago.
-    pub(super) fn repeats(&mut self, refusal: Reference, tls: bool, now: Instant) -> bool {
-        if tls {
-            if self.refused.len() >= MOST_ECHOES {
-                self.refused
-                    .retain(|_, at| now.saturating_duration_since(*at) < ECHO);
-            }
-            if self.refused.len() < MOST_ECHOES {
-                self.refused.insert(refusal, now);
-            }
-            return false;
+    /// Remembers a refusal over TLS.
+    pub(super) fn remember(&mut self, address: IpAddr, user: &str, reason: Reason, now: Instant) {
+        if self.refused.len() >= MOST_ECHOES {
+            self.refused
+                .retain(|_, (_, at)| now.saturating_duration_since(*at) < ECHO);
         }
-        let first = self.refused.remove(&refusal);
-        first.is_some_and(|at| now.saturating_duration_since(at) < ECHO)
+        if self.refused.len() < MOST_ECHOES {
+            self.refused.insert((address, user.into()), (reason, now));
+        }
+    }
+
+    /// The reason of the refusal that this one, in clear, only repeats.
+    pub(super) fn repeated(&mut self, address: IpAddr, user: &str, now: Instant) -> Option<Reason> {
+        let (reason, at) = self.refused.remove(&(address, user.into()))?;
+        (now.saturating_duration_since(at) < ECHO).then_some(reason)
     }
 }
 
@@ -104,7 +110,7 @@ const ECHO: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{policy::Reason, session::refusal::References};
+    use crate::session::gate::Source;
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap())
@@ -124,17 +130,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_that_is_repeated_in_clear_is_counted_once() {
+    async fn a_refusal_that_is_repeated_in_clear_is_one_with_one_reason() {
         let now = Instant::now();
         let mut echoes = Echoes::default();
-        let references = References::default();
         let address = "192.0.2.7".parse().unwrap();
-        let refusal = references.of(address, Some("app"), Reason::UserNotAllowed);
-        assert!(!echoes.repeats(refusal, false, now));
-        assert!(!echoes.repeats(refusal, true, now));
-        assert!(echoes.repeats(refusal, false, now));
-        assert!(!echoes.repeats(refusal, false, now), "a third is a new one");
-        assert!(!echoes.repeats(refusal, true, now));
-        assert!(!echoes.repeats(refusal, false, now + ECHO), "too late");
+        assert_eq!(echoes.repeated(address, "app", now), None);
+        echoes.remember(address, "app", Reason::UserNotAllowed, now);
+        assert_eq!(echoes.repeated(address, "web", now), None);
+        let repeated = echoes.repeated(address, "app", now);
+        assert_eq!(repeated, Some(Reason::UserNotAllowed));
+        assert_eq!(echoes.repeated(address, "app", now), None, "a third is new");
+        echoes.remember(address, "app", Reason::UserNotAllowed, now);
+        assert_eq!(
+            echoes.repeated(address, "app", now + ECHO),
+            None,
+            "too late"
+        );
     }
 }

@@ -62,7 +62,7 @@ const SERVER_CLOSES: Duration = Duration::from_secs(5);
 /// How many cancels may be forwarded: from one source, from one IPv6 site, in all, each a second.
 #[derive(Debug)]
 pub(super) struct CancelBudget {
-    buckets: Mutex<(Buckets, Buckets, Bucket)>,
+    buckets: Mutex<(Buckets<Source>, Buckets<Source>, Bucket)>,
 }
 
 const PER_SOURCE: u32 = 20;

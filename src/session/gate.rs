@@ -20,9 +20,6 @@ use tokio::{
 pub(super) struct Source(u64);
 
 impl Source {
-    /// Stands for all sources beyond those that are told apart.
-    pub(super) const CROWD: Self = Self(u64::MAX);
-
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),

@@ -38,6 +38,7 @@ use crate::{
     config::{Limits, Listener},
     meter::{ListenerMeters, Meters},
     net::Upstream,
+    policy::{Claim, Reason},
 };
 use budget::{Bucket, Buckets, Echoes};
 use cancel::CancelBudget;
@@ -71,8 +72,8 @@ pub struct Gateway {
     cancels: CancelBudget,
     /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
     explanations: Mutex<Bucket>,
-    /// Refusal lines in the log, one a second for each source.
-    lines: Mutex<Buckets>,
+    /// Refusal lines in the log, one a second for each key.
+    lines: Mutex<Buckets<(Source, Option<Reference>)>>,
     echoes: Mutex<Echoes>,
     decided_again: AtomicU64,
     revoked: AtomicU64,
@@ -133,16 +134,22 @@ impl Gateway {
         explanations.take(rate, Instant::now())
     }
 
-    /// Whether a refusal is only the second half of one: see [`Echoes`].
-    fn is_echo(&self, reference: Reference, tls: bool) -> bool {
+    /// The reason of the refusal that this one only repeats, see [`Echoes`].
+    fn repeated(&self, claim: &Claim, reason: Reason) -> Option<Reason> {
         let mut echoes = self.echoes.lock().unwrap_or_else(PoisonError::into_inner);
-        echoes.repeats(reference, tls, Instant::now())
+        let now = Instant::now();
+        if claim.tls.is_none() {
+            return echoes.repeated(claim.address, &claim.user, now);
+        }
+        echoes.remember(claim.address, &claim.user, reason, now);
+        None
     }
 
-    /// Whether one more refusal of this source is written to the log in this second; counted if not.
-    fn may_log(&self, source: Source) -> bool {
+    /// Whether one more refusal is written to the log in this second; counted if not. A stranger has one line a second;
+    /// a mentioned source has one for each reference, so that every reference a client reports is found.
+    fn may_log(&self, source: Source, known: Option<Reference>) -> bool {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = lines.take(source, Instant::now());
+        let may = lines.take((source, known), Instant::now());
         if !may {
             self.meters.log_events_dropped("refusals", 1);
         }

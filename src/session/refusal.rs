@@ -76,39 +76,47 @@ impl Words {
     /// For a client that may know why: its address is mentioned, or strangers are answered in full.
     pub(super) fn explained(
         reason: Reason,
-        claim: Names<'_>,
+        names: Names<'_>,
         address: IpAddr,
         reference: Reference,
     ) -> Self {
-        let full = format!(
-            "doorward: connection from {address} refused: {} [{}], ref {reference}",
-            reason.sentence(),
-            reason.label(),
-        );
+        let (sentence, label) = (reason.sentence(), reason.label());
+        let message = names.spared([
+            format!(
+                "doorward: connection from {address} refused: {sentence} [{label}], ref {reference}"
+            ),
+            format!("doorward: connection from {address} refused: {sentence}, ref {reference}"),
+            format!("refused [{label}], ref {reference}"),
+            format!("refused, ref {reference}"),
+        ]);
         Self {
-            message: claim.spare(full, reference),
-            hint: mend(reason).filter(|hint| !claim.appear_in(hint)),
+            message: message.unwrap_or_else(|| reference.to_string()),
+            hint: mend(reason).filter(|hint| !names.appear_in(hint)),
         }
     }
 
     /// For everybody else: one text, whatever the reason.
-    pub(super) fn constant(claim: Names<'_>, reference: Reference) -> Self {
-        let text = format!("doorward: connection not allowed, ref {reference}");
+    pub(super) fn constant(names: Names<'_>, reference: Reference) -> Self {
+        let message = names.spared([
+            format!("doorward: connection not allowed, ref {reference}"),
+            format!("refused, ref {reference}"),
+        ]);
         Self {
-            message: claim.spare(text, reference),
+            message: message.unwrap_or_else(|| reference.to_string()),
             hint: None,
         }
     }
 
-    /// For a session that is ended, at the latest when `drain` is over.
-    pub(super) fn farewell(reason: Reason, claim: Names<'_>, reference: Reference) -> Self {
-        let full = format!(
-            "doorward: session ended: {} [{}], ref {reference}",
-            reason.sentence(),
-            reason.label(),
-        );
+    /// For a session that is ended.
+    pub(super) fn farewell(reason: Reason, names: Names<'_>, reference: Reference) -> Self {
+        let (sentence, label) = (reason.sentence(), reason.label());
+        let message = names.spared([
+            format!("doorward: session ended: {sentence} [{label}], ref {reference}"),
+            format!("doorward: session ended: {sentence}, ref {reference}"),
+            format!("ended, ref {reference}"),
+        ]);
         Self {
-            message: claim.spare(full, reference),
+            message: message.unwrap_or_else(|| reference.to_string()),
             hint: None,
         }
     }
@@ -135,17 +143,9 @@ impl<'a> Names<'a> {
         appears(self.user) || appears(self.database)
     }
 
-    /// The text, or what is left of it when a name is found in it.
-    fn spare(self, text: String, reference: Reference) -> String {
-        if !self.appear_in(&text) {
-            return text;
-        }
-        let short = format!("refused, ref {reference}");
-        if self.appear_in(&short) {
-            reference.to_string()
-        } else {
-            short
-        }
+    /// The first of the texts that contains neither name.
+    fn spared<const N: usize>(self, texts: [String; N]) -> Option<String> {
+        texts.into_iter().find(|text| !self.appear_in(text))
     }
 }
 

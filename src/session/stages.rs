@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::Protocol,
-    meter::Phase,
+    meter::{Opening, Phase},
     net::{Stream, kernel},
     policy::{Answer, Claim, Denial, Reason, Replication, Shortlist, TlsVersion},
     protocol::postgres::{self, GreetError},
@@ -45,6 +45,8 @@ pub(super) struct Visit {
     pub(super) deadline: Instant,
     /// The kernel's smallest round trip so far; the TCP handshake has given it one.
     pub(super) rtt: Option<Duration>,
+    /// Counted as an opening in progress until the session begins.
+    pub(super) opening: Option<Opening>,
 }
 
 /// + what the address alone tells, and a place among the openings in progress.
@@ -115,6 +117,7 @@ impl Accepted {
         let rtt = kernel::tcp_min_rtt(&socket);
         let deadline = since + gateway.limits.borrow().opening;
         let address = crate::policy::canonical(address);
+        let opening = Some(door.meters.accepted());
         Self {
             socket,
             visit: Visit {
@@ -124,6 +127,7 @@ impl Accepted {
                 since,
                 deadline,
                 rtt,
+                opening,
             },
         }
     }
