@@ -180,7 +180,7 @@ impl RunArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct ReloadArgs {
-    /// Go on where the guard against shutting everybody out asks
+    /// Go on where somebody at a terminal would be asked: when it shuts out everybody or more than half of the origins
     #[arg(long)]
     pub yes: bool,
 }

@@ -1,11 +1,17 @@
 //! `doorward reload`: puts the changed allowlist in force, and says what that has cut. Floor 5.
 
+use std::io::IsTerminal as _;
+
 use super::{Exit, Format, Global, Output, ReloadArgs, daemon};
 use crate::server::control::{Answer, Refused, Reloaded, Request};
 
 /// Returns when the new configuration is in force, or nothing was changed.
 pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'_>) -> Exit {
-    let request = Request::Reload { yes: arguments.yes };
+    // systemctl and scripts are never asked: a revocation must work. Only somebody at a terminal can answer.
+    let somebody_there = std::io::stdin().is_terminal();
+    let request = Request::Reload {
+        yes: arguments.yes || !somebody_there,
+    };
     let answer = match daemon::ask(global, &request, output) {
         Ok(answer) => answer,
         Err(exit) => return exit,

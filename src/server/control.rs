@@ -20,7 +20,7 @@ use crate::net;
 pub enum Request {
     Status,
     Reload {
-        /// Go on where the guard against locking everybody out would ask.
+        /// Go on where the guard against locking everybody out would ask: it was answered, or nobody is there to ask.
         #[serde(default)]
         yes: bool,
     },

@@ -169,6 +169,8 @@ impl House {
     /// sessions will decide again.
     fn swap(&self, policy: &Arc<Policy>, settings: &Settings, certificate: &Certificate) -> u64 {
         let meters = &self.gateway.meters;
+        // before the origins that are gone are forgotten, and their sessions with them
+        let live = self.sessions();
         meters.declare(&declared(policy.origins(), settings));
         meters.certificate_expiry("listener", certificate.ends);
         self.tls.send_replace(Arc::clone(&certificate.config));
@@ -178,7 +180,6 @@ impl House {
             let plain = listener.allow_plain_cancel;
             door.plain_cancels.store(plain, Ordering::Relaxed);
         }
-        let live = self.sessions();
         self.standing
             .send_modify(|standing| standing.policy = Arc::clone(policy));
         let names: HashSet<&str> = policy
