@@ -5,8 +5,8 @@
 //!                                         --login(upstream)--> LoggedIn --relay()--> Closed
 //! ```
 //!
-//! Every arrow consumes its stage and gives the next or a [`Refusal`]; one deadline spans the opening. Nothing dials the
-//! database before [`stages::Allowed`], whose permit only the policy mints.
+//! Every arrow consumes its stage and gives the next or a `Refusal`; one deadline spans the opening. Nothing dials the
+//! database before `stages::Allowed`, whose permit only the policy mints.
 
 mod admitted;
 mod budget;

@@ -23,7 +23,7 @@ pub struct ErrorResponse<'a> {
 
 impl ErrorResponse<'_> {
     /// The message on the wire, under 30 000 bytes: libpq takes a longer one for a lost frame. Texts are cut at
-    /// [`MAX_TEXT`] bytes and at a zero byte, which would end their field early.
+    /// `MAX_TEXT` bytes and at a zero byte, which would end their field early.
     pub fn encode(&self, form: ErrorForm) -> Vec<u8> {
         match form {
             ErrorForm::Version2 => [b"EFATAL:  ", bounded(self.message), b"\n\0"].concat(),
@@ -125,7 +125,7 @@ impl WireError {
     }
 }
 
-/// At most [`MAX_TEXT`] bytes of a text, without cutting a character, up to a zero byte.
+/// At most `MAX_TEXT` bytes of a text, without cutting a character, up to a zero byte.
 fn bounded(text: &str) -> &[u8] {
     let cut = (0..=MAX_TEXT.min(text.len()))
         .rev()
