@@ -4,8 +4,23 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may stop at a surprise"
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::float_cmp,
+    reason = "a test may stop at a surprise, and stands outside the program: it has real time and the real environment"
 )]
 
+mod admin;
+mod cancels;
+mod clients_work;
 mod corpus;
+mod faults;
 mod floors;
+mod harness;
+mod harness_works;
+mod limits;
+mod openings;
+mod refusals;
+mod reload;
+mod service;
+mod starting;

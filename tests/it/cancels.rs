@@ -1,0 +1,175 @@
+//! Cancel requests reach the session they are meant for, and strangers open nothing with them.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Gateway, Postgres, Raw, Relay, clients::psql_started, gateway::SHOP, process::signal, python,
+    raw, wait_until,
+};
+
+const TEXT: &str = "\
+origins:
+  - {name: shop, from: [127.0.0.1], users: [by_text, app], databases: [shop]}
+  - {name: side, from: [127.0.0.2], users: [other], databases: [shop]}
+";
+
+fn running(server: &Postgres, marker: &str) -> bool {
+    server.sql(&format!("select count(*) from pg_stat_activity where state = 'active' and query like '%{marker}%' and pid <> pg_backend_pid()")) != "0"
+}
+
+#[test]
+fn ctrl_c_in_psql_cancels_the_query() {
+    let server = Postgres::shared();
+    let gateway = Gateway::start(&server.address(), SHOP);
+    let began = Instant::now();
+    let psql = psql_started(&gateway.shop(), "select pg_sleep(61)");
+    wait_until("the query runs", || {
+        running(server, "pg_sleep(61)").then_some(())
+    });
+    signal("INT", psql.id());
+    let ended = psql.end();
+    assert!(
+        ended
+            .failed()
+            .contains("canceling statement due to user request"),
+        "{ended:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(30));
+    gateway.until_metric("doorward_cancels_total", &[("result", "forwarded")], 1.0);
+}
+
+#[test]
+fn drivers_cancel_over_tls_and_in_clear() {
+    let gateway = Gateway::start(&Postgres::shared().address(), SHOP);
+    let script = "\
+import psycopg, psycopg2, threading, time
+def tried(connect, cancel, errors):
+    c = connect('')
+    threading.Timer(0.7, lambda: cancel(c)).start()
+    try: c.cursor().execute('select pg_sleep(62)')
+    except errors as e: print(type(e).__name__)
+tried(psycopg.connect, lambda c: c.cancel_safe(), psycopg.errors.QueryCanceled)
+tried(psycopg.connect, lambda c: c.cancel(), psycopg.errors.QueryCanceled)
+tried(psycopg2.connect, lambda c: c.cancel(), psycopg2.extensions.QueryCanceledError)";
+    let said = python(&gateway.shop(), script);
+    assert_eq!(said.worked(), "QueryCanceled\nQueryCanceled\nQueryCanceled");
+}
+
+#[test]
+fn a_cancel_must_come_from_an_address_of_the_sessions_own_origin() {
+    let server = Postgres::shared();
+    let upstream = Relay::before(server.port);
+    let gateway = Gateway::start(&upstream.address(), TEXT);
+    let mut client = Raw::encrypted([127, 0, 0, 1], gateway.port);
+    let key = client.log_in("by_text", "shop").payload;
+    client.query("select pg_sleep(63)");
+    wait_until("the query runs", || {
+        running(server, "pg_sleep(63)").then_some(())
+    });
+    let before = upstream.spoken_to();
+    for (source, result) in [([127, 0, 0, 9], "refused"), ([127, 0, 0, 2], "refused")] {
+        let counted = gateway.metric("doorward_cancels_total", &[("result", result)]);
+        let mut cancel = Raw::connect_from(source, gateway.port);
+        cancel.send(&raw::cancel(&key));
+        assert_eq!(cancel.rest(), b"", "a cancel is never answered");
+        gateway.until_metric(
+            "doorward_cancels_total",
+            &[("result", result)],
+            counted + 1.0,
+        );
+    }
+    assert_eq!(upstream.spoken_to(), before);
+    assert!(running(server, "pg_sleep(63)"));
+    let mut cancel = Raw::encrypted([127, 0, 0, 1], gateway.port);
+    cancel.send(&raw::cancel(&key));
+    assert_eq!(cancel.rest(), b"");
+    let error = loop {
+        let message = client.message().unwrap();
+        if message.kind == 'E' {
+            break message;
+        }
+    };
+    assert_eq!(error.field('C').as_deref(), Some("57014"));
+}
+
+#[test]
+fn unknown_keys_of_strangers_open_nothing_and_of_others_pass_a_budget() {
+    let upstream = Relay::before(Postgres::shared().port);
+    let gateway = Gateway::start(&upstream.address(), TEXT);
+    let before = upstream.connected();
+    for number in 0..300_u32 {
+        let source = [127, 0, 3, u8::try_from(number % 250).unwrap() + 1];
+        let mut cancel = Raw::connect_from(source, gateway.port);
+        cancel.send(&raw::cancel(&[number.to_be_bytes(), [7; 4]].concat()));
+        assert_eq!(cancel.rest(), b"");
+    }
+    assert_eq!(upstream.spoken_to(), 0);
+    assert!(upstream.connected() <= before + 2);
+    for number in 0..100_u32 {
+        let mut cancel = Raw::connect(gateway.port);
+        cancel.send(&raw::cancel(&[number.to_be_bytes(), [7; 4]].concat()));
+        assert_eq!(cancel.rest(), b"");
+    }
+    let forwarded = gateway.metric("doorward_cancels_total", &[("result", "forwarded")]);
+    assert!((1.0..90.0).contains(&forwarded), "{forwarded} of 100");
+    assert!(gateway.metric("doorward_cancels_total", &[("result", "limited")]) >= 1.0);
+}
+
+#[test]
+fn cancels_of_impossible_lengths_are_closed() {
+    let upstream = Relay::before(Postgres::shared().port);
+    let gateway = Gateway::start(&upstream.address(), TEXT);
+    for length in [15_u32, 269] {
+        let mut cancel = Raw::connect(gateway.port);
+        let body = vec![1; usize::try_from(length).unwrap() - 8];
+        cancel.send(&raw::opening(raw::CANCEL_CODE, &body));
+        assert_eq!(cancel.rest(), b"");
+    }
+    assert_eq!(upstream.spoken_to(), 0);
+    for length in [16_u32, 48, 268] {
+        for mut cancel in [
+            Raw::connect(gateway.port),
+            Raw::encrypted([127, 0, 0, 1], gateway.port),
+        ] {
+            let body = vec![1; usize::try_from(length).unwrap() - 8];
+            cancel.send(&raw::opening(raw::CANCEL_CODE, &body));
+            assert_eq!(cancel.rest(), b"");
+        }
+    }
+    let brought = upstream.brought();
+    let lengths: Vec<usize> = brought
+        .iter()
+        .map(Vec::len)
+        .filter(|len| *len > 0)
+        .collect();
+    assert_eq!(
+        lengths,
+        [16, 16, 48, 48, 268, 268],
+        "passed on as they came"
+    );
+}
+
+#[test]
+fn plain_cancels_can_be_forbidden_and_deny_applies_to_all() {
+    let server = Postgres::shared();
+    let upstream = Relay::before(server.port);
+    let mut plan = crate::harness::gateway::Plan::new(&upstream.address());
+    plan.head = plan
+        .head
+        .replacen("upstream:", "allow_plain_cancel: false, upstream:", 1);
+    let gateway = plan.start(TEXT);
+    let key = [1, 2, 3, 4, 5, 6, 7, 8];
+    Raw::connect(gateway.port).send(&raw::cancel(&key));
+    gateway.until_metric("doorward_cancels_total", &[], 1.0);
+    assert_eq!(upstream.spoken_to(), 0);
+    Raw::encrypted([127, 0, 0, 1], gateway.port).send(&raw::cancel(&key));
+    wait_until("it is passed on", || {
+        (upstream.spoken_to() == 1).then_some(())
+    });
+    gateway.reload(&format!(
+        "{TEXT}deny:\n  - {{name: here, from: [127.0.0.1]}}\n"
+    ));
+    Raw::encrypted([127, 0, 0, 1], gateway.port).send(&raw::cancel(&key));
+    gateway.until_metric("doorward_cancels_total", &[("result", "refused")], 1.0);
+    assert_eq!(upstream.spoken_to(), 1);
+}
