@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use doorward::{
     meter::{Declared, Meters},
     protocol::{Conversation, postgres},
-    session::relay::{Facts, Leg, Line, Order, Orders, relay},
+    session::relay::{Facts, Leg, Line, Order, Orders, Relay},
     wire::postgres::{Frames, TransactionStatus},
 };
 use tokio::{
@@ -88,10 +88,8 @@ fn ends(runtime: &Runtime, relayed: bool) -> (DuplexStream, DuplexStream) {
         client_rtt: Some(Duration::from_micros(20)),
         upstream_rtt: Duration::from_micros(20),
     };
-    runtime.spawn(async move {
-        let (client, upstream) = (Memory(near), Memory(far));
-        relay(client, upstream, conversation, line, &mut Silence).await
-    });
+    let relay = Relay::new(Memory(near), Memory(far), conversation, line, Silence);
+    runtime.spawn(relay);
     (client, server)
 }
 

@@ -82,6 +82,13 @@ impl Conversation {
         }
     }
 
+    /// Whether the client has taken leave.
+    pub const fn client_has_left(&self) -> bool {
+        match self {
+            Self::Postgres(conversation) => conversation.client_has_left(),
+        }
+    }
+
     /// Whether the bytes stopped making sense as messages: nothing is followed any more.
     pub const fn lost(&self) -> bool {
         match self {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     refusal::Refusal,
-    relay::{self, Closed, Line, Order, Orders},
+    relay::{Closed, Line, Order, Orders, Relay},
     report::{self, Refused},
     stages::{Allowed, Visit},
     tenure::{Change, Revocation, Tenure},
@@ -195,31 +195,30 @@ impl LoggedIn {
         }
     }
 
-    /// To the end of the session, and its line in the log.
-    pub(super) async fn relay(self) {
-        let Self {
-            client,
-            upstream,
-            conversation,
-            tenure,
-            attendance,
-            visit,
-            client_rtt,
-            upstream_rtt,
-        } = self;
+    /// To the end of the session, and its line in the log. Not an `async fn`: that would hold what it is made of beside it.
+    pub(super) fn relay(self) -> impl Future<Output = ()> + Send {
+        let visit = self.visit;
         let line = Line {
-            origin: attendance,
+            origin: self.attendance,
             listener: Arc::clone(&visit.door.meters),
             since: visit.since,
-            client_rtt,
-            upstream_rtt,
+            client_rtt: self.client_rtt,
+            upstream_rtt: self.upstream_rtt,
         };
-        let mut rule = Rule {
-            tenure,
+        let rule = Rule {
+            tenure: self.tenure,
             ending: None,
         };
-        let closed = relay::relay(client, upstream, conversation, line, &mut rule).await;
-        log_end(&visit, &rule, &closed);
+        let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
+        async move {
+            let end = (&mut relay).await;
+            let parting = {
+                let over = relay.close(end);
+                log_end(&visit, &over.orders, &over.closed);
+                over.parting
+            };
+            parting.await;
+        }
     }
 }
 

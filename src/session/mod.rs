@@ -22,6 +22,7 @@ mod tenure;
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -164,17 +165,23 @@ impl fmt::Debug for Gateway {
 }
 
 /// The whole life of a connection. Never fails: what goes wrong is told, counted and logged.
-pub async fn serve(accepted: Accepted) {
-    // boxed, so that the relay's task does not carry the opening's size
-    match Box::pin(open(accepted)).await {
-        Ok(Some(logged_in)) => logged_in.relay().await,
-        Ok(None) => {}
-        Err(refused) => refused.report(),
+///
+/// Opening, relay and refusal are boxed each on its own, so that an idle session holds no more than its relay.
+pub fn serve(accepted: Accepted) -> impl Future<Output = ()> + Send {
+    let opening = Box::pin(open(accepted));
+    async {
+        match opening.await {
+            Ok(Some(relay)) => relay.await,
+            Ok(None) => {}
+            Err(refused) => refused.report(),
+        }
     }
 }
 
+type Relaying = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// From the accepted socket to the database's own yes. `None` is a cancel request or a probe, which never become sessions.
-async fn open(accepted: Accepted) -> Result<Option<admitted::LoggedIn>, report::Refused> {
+async fn open(accepted: Accepted) -> Result<Option<Relaying>, Box<report::Refused>> {
     let screened = accepted.screen().await?;
     let greeted = match screened.greet().await? {
         Knock::Session(greeted) => greeted,
@@ -186,5 +193,6 @@ async fn open(accepted: Accepted) -> Result<Option<admitted::LoggedIn>, report::
     };
     let identified = greeted.identify();
     let allowed = identified.allow().await?;
-    allowed.login().await.map(Some)
+    let logged_in = allowed.login().await?;
+    Ok(Some(Box::pin(logged_in.relay())))
 }

@@ -150,6 +150,10 @@ impl Conversation {
         }
     }
 
+    pub const fn client_has_left(&self) -> bool {
+        self.state.terminated
+    }
+
     pub const fn lost(&self) -> bool {
         self.client.lost() || self.server.lost()
     }

@@ -10,7 +10,6 @@ mod way;
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -25,7 +24,7 @@ use tokio::{
 use crate::{
     meter::{Attendance, ListenerMeters, Mover, OriginMeters},
     net::{Stream, kernel},
-    protocol::Conversation,
+    protocol::{Conversation, Standing},
 };
 use ledger::{Blocked, Ledger};
 use parting::{LastWords, part};
@@ -59,7 +58,7 @@ pub struct Line {
 }
 
 /// What the session tells its relay from outside.
-pub trait Orders {
+pub trait Orders: Unpin {
     /// Asked at every turn of the relay, so it must cost next to nothing as long as there is no order.
     fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order>;
 }
@@ -122,33 +121,9 @@ impl End {
     }
 }
 
-/// Relays until one side ends or an order does. Counts and times all of it, and tells `line`'s meters at the end.
-pub async fn relay<C: Leg, S: Leg>(
-    client: C,
-    upstream: S,
-    conversation: Conversation,
-    line: Line,
-    orders: &mut impl Orders,
-) -> Closed {
-    let mut relay = Relay {
-        client,
-        upstream,
-        to_server: Way::default(),
-        to_client: Way::default(),
-        conversation,
-        ledger: Ledger::open(line),
-        ended: None,
-        leaving: None,
-    };
-    let end = poll_fn(|cx| relay.poll(cx, orders)).await;
-    let (closed, parting) = relay.close(end);
-    if let Some(parting) = parting {
-        parting.await;
-    }
-    closed
-}
-
-struct Relay<C, S> {
+/// A session being relayed: a future that ends with the session, for [`close`](Self::close) to finish. A struct and not an
+/// `async fn`, which would hold each of its arguments twice for as long as the session lives.
+pub struct Relay<C, S, O> {
     client: C,
     upstream: S,
     to_server: Way,
@@ -158,6 +133,15 @@ struct Relay<C, S> {
     /// Who ended first.
     ended: Option<End>,
     leaving: Option<Box<Leaving>>,
+    orders: O,
+}
+
+/// What is left of a relay.
+pub struct Over<O, P> {
+    pub closed: Closed,
+    pub orders: O,
+    /// Says the last words and closes the sockets, within a second or two.
+    pub parting: P,
 }
 
 /// The session has to end soon.
@@ -169,24 +153,57 @@ struct Leaving {
     end: End,
 }
 
-impl<C: Leg, S: Leg> Relay<C, S> {
-    fn poll(&mut self, cx: &mut Context<'_>, orders: &mut impl Orders) -> Poll<End> {
-        while let Poll::Ready(order) = orders.poll_order(cx) {
-            if let Some(end) = self.obey(order) {
-                return Poll::Ready(end);
+impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
+    pub fn new(client: C, upstream: S, conversation: Conversation, line: Line, orders: O) -> Self {
+        Self {
+            client,
+            upstream,
+            to_server: Way::default(),
+            to_client: Way::default(),
+            conversation,
+            ledger: Ledger::open(line),
+            ended: None,
+            leaving: None,
+            orders,
+        }
+    }
+
+    /// Closes the books, and gives what remains to be said and done on the sockets.
+    pub fn close(self, end: End) -> Over<O, impl Future<Output = ()>> {
+        let conversation = &self.conversation;
+        let closed = self.ledger.close(end, conversation, self.client.facts());
+        let ours = match end {
+            // there is nobody to talk to
+            End::ClientBroke | End::ClientLeft => None,
+            End::DatabaseLeft | End::DatabaseBroke => {
+                Some(conversation.server_is_gone().unwrap_or_default())
             }
-        }
-        if let Some(end) = BUFFER.with_borrow_mut(|buffer| self.shuttle(cx, buffer)) {
-            return Poll::Ready(end);
-        }
-        let blocked = Blocked {
-            to_client: self.to_client.is_blocked(),
-            to_server: self.to_server.is_blocked(),
+            // never into the middle of a message
+            End::Revoked | End::Drained if !conversation.may_speak_to_client() => None,
+            End::Revoked | End::Drained => {
+                let leaving = self.leaving;
+                leaving.map(|leaving| leaving.farewell.unwrap_or_default())
+            }
         };
-        if self.ledger.settle(cx, &mut self.conversation, blocked) {
-            self.ledger.look(self.client.facts(), self.upstream.facts());
+        let ordered = matches!(end, End::Revoked | End::Drained);
+        let leave = conversation
+            .leave()
+            .filter(|_| ordered && !self.to_server.has_leftovers());
+        let words = ours.map(|ours| LastWords {
+            to_client: [self.to_client.into_leftovers(), ours].concat(),
+            to_server: leave,
+        });
+        let (client, upstream) = (self.client, self.upstream);
+        let parting = words.map(|words| Box::pin(part(client, upstream, words)));
+        Over {
+            closed,
+            orders: self.orders,
+            parting: async {
+                if let Some(parting) = parting {
+                    parting.await;
+                }
+            },
         }
-        self.poll_leaving(cx)
     }
 
     /// Moves bytes until nothing moves, or until it is the neighbours' turn.
@@ -218,7 +235,7 @@ impl<C: Leg, S: Leg> Relay<C, S> {
         } else {
             match self.to_server.take(cx, &mut self.client, buffer) {
                 Taken::Nothing => Ok(false),
-                Taken::Broken => return Err(End::ClientBroke),
+                Taken::Broken => return Err(self.client_is_deaf()),
                 Taken::End => {
                     self.ended.get_or_insert(End::ClientLeft);
                     Ok(true)
@@ -257,10 +274,12 @@ impl<C: Leg, S: Leg> Relay<C, S> {
                     Ok(true)
                 }
                 Taken::End => {
-                    // after a failed write it is the better word for what happened
-                    if self.ended != Some(End::ClientLeft) {
-                        self.ended = Some(End::DatabaseLeft);
-                    }
+                    self.ended = Some(match self.ended {
+                        _ if self.conversation.client_has_left() => End::ClientLeft,
+                        Some(End::ClientLeft) => End::ClientLeft,
+                        // after a failed write it is the better word for what happened
+                        _ => End::DatabaseLeft,
+                    });
                     Ok(true)
                 }
                 Taken::Bytes(bytes) => {
@@ -284,14 +303,34 @@ impl<C: Leg, S: Leg> Relay<C, S> {
             self.ledger.leftovers_moved(Mover::Server);
         }
         let flushed = self.to_server.flush(cx, &mut self.upstream);
+        if self.ended == Some(End::ClientLeft) && self.said_goodbye() {
+            return self.ended;
+        }
         let passed = flushed.and_then(|()| self.to_server.pass_on_end(cx, &mut self.upstream));
         if passed.is_err() {
             self.server_is_deaf();
         }
+        if self.ended == Some(End::ClientLeft) {
+            let passed = self.to_client.pass_on_end(cx, &mut self.client);
+            return self
+                .ended
+                .filter(|_| self.to_client.is_closed() || passed.is_err());
+        }
         self.ended.filter(|_| self.to_client.is_delivered())
     }
 
+    /// The client took leave with no answer outstanding and has closed, and the server knows: neither waits for anything.
+    const fn said_goodbye(&self) -> bool {
+        let idle = matches!(self.conversation.standing(), Standing::Idle { .. });
+        idle && self.conversation.client_has_left()
+            && self.to_server.is_delivered()
+            && !self.to_client.is_blocked()
+    }
+
     fn client_is_deaf(&self) -> End {
+        if self.conversation.client_has_left() {
+            return End::ClientLeft;
+        }
         self.ended.unwrap_or(End::ClientBroke)
     }
 
@@ -343,35 +382,30 @@ impl<C: Leg, S: Leg> Relay<C, S> {
         let end = leaving.end;
         leaving.by.as_mut().poll(cx).map(|()| end)
     }
+}
 
-    /// Closes the books, and gives what remains to be said and done on the sockets.
-    fn close(self, end: End) -> (Closed, Option<Pin<Box<impl Future<Output = ()>>>>) {
-        let conversation = &self.conversation;
-        let closed = self.ledger.close(end, conversation, self.client.facts());
-        let words = match end {
-            // its socket is no use any more
-            End::ClientBroke => None,
-            End::ClientLeft => Some(LastWords::default()),
-            End::DatabaseLeft | End::DatabaseBroke => Some(LastWords {
-                to_client: conversation.server_is_gone().unwrap_or_default(),
-                to_server: None,
-            }),
-            // never into the middle of a message
-            End::Revoked | End::Drained if !conversation.may_speak_to_client() => None,
-            End::Revoked | End::Drained => {
-                let farewell = self.leaving.and_then(|leaving| leaving.farewell);
-                let mut to_client = self.to_client.into_leftovers();
-                to_client.extend(farewell.unwrap_or_default());
-                Some(LastWords {
-                    to_client,
-                    to_server: conversation
-                        .leave()
-                        .filter(|_| !self.to_server.has_leftovers()),
-                })
+impl<C: Leg, S: Leg, O: Orders> Future for Relay<C, S, O> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let relay = self.get_mut();
+        while let Poll::Ready(order) = relay.orders.poll_order(cx) {
+            if let Some(end) = relay.obey(order) {
+                return Poll::Ready(end);
             }
+        }
+        if let Some(end) = BUFFER.with_borrow_mut(|buffer| relay.shuttle(cx, buffer)) {
+            return Poll::Ready(end);
+        }
+        let blocked = Blocked {
+            to_client: relay.to_client.is_blocked(),
+            to_server: relay.to_server.is_blocked(),
         };
-        let parting = words.map(|words| Box::pin(part(self.client, self.upstream, words)));
-        (closed, parting)
+        if relay.ledger.settle(cx, &mut relay.conversation, blocked) {
+            let (client, server) = (relay.client.facts(), relay.upstream.facts());
+            relay.ledger.look(client, server);
+        }
+        relay.poll_leaving(cx)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{
-    tests::{Silence, conversation, line, message, meters},
+    tests::{Silence, line, message, meters, relay},
     *,
 };
 
@@ -26,14 +26,12 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 #[expect(clippy::disallowed_methods, reason = "a test waits for its own task")]
 async fn bench() -> Bench {
-    let ((client, near), (server, far)) = (pair().await, pair().await);
+    let ((far_client, near), (server, far)) = (pair().await, pair().await);
     let line = line(&meters());
-    let relay = tokio::spawn(async move {
-        let (client, upstream) = (Stream::Tcp(near), Stream::Tcp(far));
-        relay(client, upstream, conversation(), line, &mut Silence).await
-    });
+    let (client, upstream) = (Stream::Tcp(near), Stream::Tcp(far));
+    let relay = tokio::spawn(relay(client, upstream, line, Silence));
     Bench {
-        client,
+        client: far_client,
         server,
         relay,
     }

@@ -157,6 +157,11 @@ impl Way {
         self.source_ended && !self.is_blocked()
     }
 
+    /// Whether the sink was told of the end.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.sink_closed
+    }
+
     /// What was taken from the source and not given to the sink.
     pub(super) fn into_leftovers(mut self) -> Vec<u8> {
         self.left.split_off(self.written.min(self.left.len()))
