@@ -1,5 +1,3 @@
-use std::future::poll_fn;
-
 use tokio::{io::AsyncWrite, net::TcpListener};
 use tokio_rustls::{
     TlsConnector,
@@ -362,24 +360,4 @@ async fn an_impossible_length_is_known_from_its_eight_bytes() {
         // 0x16 would be a ClientHello; none of these begins so
         assert_eq!(malformed(greeted), WireError::Length(length));
     }
-}
-
-#[tokio::test]
-async fn a_refusal_arrives_though_the_client_goes_on_sending() {
-    let (client, door) = connected().await;
-    let mut client = say(client, &vec![0; 40_000]).await;
-    let words = [b'x'; 1000];
-    let (client, ()) = tokio::join!(
-        async {
-            let mut heard = Vec::new();
-            client.read_to_end(&mut heard).await.unwrap();
-            heard
-        },
-        async {
-            // what has arrived is unread when the words go out
-            poll_fn(|cx| door.poll_read_ready(cx)).await.unwrap();
-            refuse(Stream::Tcp(door), &words).await;
-        }
-    );
-    assert_eq!(client, words);
 }
