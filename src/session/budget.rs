@@ -1,10 +1,10 @@
 //! How much of what costs us something is given away in a second, and what is counted once though it comes twice. Floor 3.
 
-use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::policy::Reason;
+use super::refusal::Reference;
 
 /// A token bucket: `rate` a second, as many at once.
 #[derive(Debug)]
@@ -74,43 +74,47 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
-/// Refusals over TLS that a client may repeat in clear at once: libpq does under `sslmode=prefer`. The pair is one refusal,
-/// and has one reason, though the second connection may lack more than the first.
+/// Refusals over TLS that a client may repeat in clear at once, for the same reason: libpq does under `sslmode=prefer`. The
+/// pair is one refusal.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
-    refused: HashMap<Person, (Reason, Instant)>,
+    refused: HashMap<Reference, Instant>,
 }
 
-/// Address and user.
-type Person = (IpAddr, Box<str>);
-
 impl Echoes {
-    /// Remembers a refusal over TLS.
-    pub(super) fn remember(&mut self, address: IpAddr, user: &str, reason: Reason, now: Instant) {
+    /// Remembers a refusal over TLS. Beyond [`MOST_ECHOES`] at a time the newcomers count twice.
+    pub(super) fn remember(&mut self, refusal: Reference, now: Instant) {
         if self.refused.len() >= MOST_ECHOES {
             self.refused
-                .retain(|_, (_, at)| now.saturating_duration_since(*at) < ECHO);
+                .retain(|_, at| now.saturating_duration_since(*at) < LONGEST_ECHO);
         }
         if self.refused.len() < MOST_ECHOES {
-            self.refused.insert((address, user.into()), (reason, now));
+            self.refused.insert(refusal, now);
         }
     }
 
-    /// The reason of the refusal that this one, in clear, only repeats.
-    pub(super) fn repeated(&mut self, address: IpAddr, user: &str, now: Instant) -> Option<Reason> {
-        let (reason, at) = self.refused.remove(&(address, user.into()))?;
-        (now.saturating_duration_since(at) < ECHO).then_some(reason)
+    /// Whether this refusal, in clear, only repeats one that a client has had just now. `rtt` is that of its path: it reads
+    /// the first, connects anew and asks again, which takes two round trips.
+    pub(super) fn repeats(&mut self, refusal: Reference, rtt: Duration, now: Instant) -> bool {
+        let Some(at) = self.refused.remove(&refusal) else {
+            return false;
+        };
+        now.saturating_duration_since(at) < (ECHO + 3 * rtt).min(LONGEST_ECHO)
     }
 }
 
 const MOST_ECHOES: usize = 4096;
-/// How soon a client comes back in clear.
-const ECHO: Duration = Duration::from_secs(2);
+/// How long a client may think before it comes back in clear.
+const ECHO: Duration = Duration::from_millis(200);
+const LONGEST_ECHO: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::gate::Source;
+    use crate::{
+        policy::Reason,
+        session::{gate::Source, refusal::References},
+    };
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap())
@@ -130,20 +134,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_that_is_repeated_in_clear_is_one_with_one_reason() {
+    async fn a_refusal_that_is_repeated_in_clear_at_once_is_one() {
         let now = Instant::now();
         let mut echoes = Echoes::default();
+        let references = References::default();
         let address = "192.0.2.7".parse().unwrap();
-        assert_eq!(echoes.repeated(address, "app", now), None);
-        echoes.remember(address, "app", Reason::UserNotAllowed, now);
-        assert_eq!(echoes.repeated(address, "web", now), None);
-        let repeated = echoes.repeated(address, "app", now);
-        assert_eq!(repeated, Some(Reason::UserNotAllowed));
-        assert_eq!(echoes.repeated(address, "app", now), None, "a third is new");
-        echoes.remember(address, "app", Reason::UserNotAllowed, now);
-        assert_eq!(
-            echoes.repeated(address, "app", now + ECHO),
-            None,
+        let refusal = references.of(address, Some("app"), Reason::UserNotAllowed);
+        let other = references.of(address, Some("app"), Reason::TlsRequired);
+        let rtt = Duration::from_millis(100);
+        assert!(!echoes.repeats(refusal, rtt, now));
+        echoes.remember(refusal, now);
+        assert!(!echoes.repeats(other, rtt, now), "another reason");
+        assert!(echoes.repeats(refusal, rtt, now + Duration::from_millis(400)));
+        assert!(!echoes.repeats(refusal, rtt, now), "a third is new");
+        echoes.remember(refusal, now);
+        assert!(
+            !echoes.repeats(refusal, Duration::ZERO, now + ECHO),
             "too late"
         );
     }

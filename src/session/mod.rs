@@ -27,6 +27,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -39,7 +40,7 @@ use crate::{
     config::{Limits, Listener},
     meter::{ListenerMeters, Meters},
     net::Upstream,
-    policy::{Claim, Reason},
+    policy::TlsVersion,
 };
 use budget::{Bucket, Buckets, Echoes};
 use cancel::CancelBudget;
@@ -135,15 +136,15 @@ impl Gateway {
         explanations.take(rate, Instant::now())
     }
 
-    /// The reason of the refusal that this one only repeats, see [`Echoes`].
-    fn repeated(&self, claim: &Claim, reason: Reason) -> Option<Reason> {
+    /// Whether a refusal is only the second half of one, see [`Echoes`].
+    fn is_echo(&self, refusal: Reference, tls: Option<TlsVersion>, rtt: Option<Duration>) -> bool {
         let mut echoes = self.echoes.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if claim.tls.is_none() {
-            return echoes.repeated(claim.address, &claim.user, now);
+        if tls.is_some() {
+            echoes.remember(refusal, now);
+            return false;
         }
-        echoes.remember(claim.address, &claim.user, reason, now);
-        None
+        echoes.repeats(refusal, rtt.unwrap_or_default(), now)
     }
 
     /// Whether one more refusal is written to the log in this second; counted if not. A stranger has one line a second;

@@ -25,8 +25,6 @@ pub(super) struct Refused {
     claim: Option<Claim>,
     /// The origin that had admitted it, where the no came later.
     origin: Option<Arc<str>>,
-    /// The reason of the refusal over TLS that this one, in clear, only repeats.
-    repeats: Option<Reason>,
     reference: Reference,
 }
 
@@ -37,19 +35,17 @@ impl Refused {
         refusal: Refusal,
         claim: Option<Claim>,
     ) -> Self {
-        let repeats = claim
-            .as_ref()
-            .and_then(|claim| visit.gateway.repeated(claim, refusal.reason()));
-        let reason = repeats.unwrap_or_else(|| refusal.reason());
         let user = claim.as_ref().map(|claim| claim.user.as_str());
-        let reference = visit.gateway.references.of(visit.address, user, reason);
+        let reference = visit
+            .gateway
+            .references
+            .of(visit.address, user, refusal.reason());
         Self {
             visit,
             refusal,
             shortlist,
             claim,
             origin: None,
-            repeats,
             reference,
         }
     }
@@ -62,7 +58,7 @@ impl Refused {
 
     /// Tells the client, in its own protocol and as much as it may know, and closes in order.
     pub(super) async fn tell(self, client: Stream, form: ErrorForm) -> Self {
-        if let Some(sqlstate) = postgres::sqlstate(self.reason()) {
+        if let Some(sqlstate) = postgres::sqlstate(self.refusal.reason()) {
             let words = self.words();
             let response = ErrorResponse {
                 sqlstate,
@@ -75,11 +71,6 @@ impl Refused {
         self
     }
 
-    /// What the client is told.
-    fn reason(&self) -> Reason {
-        self.repeats.unwrap_or_else(|| self.refusal.reason())
-    }
-
     /// Reason and mend go to mentioned addresses; everybody else gets one constant text.
     fn words(&self) -> Words {
         let names = self.claim.as_ref().map(Names::of).unwrap_or_default();
@@ -87,7 +78,7 @@ impl Refused {
         let may_know =
             answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
         if may_know {
-            let (reason, address) = (self.reason(), self.visit.address);
+            let (reason, address) = (self.refusal.reason(), self.visit.address);
             Words::explained(reason, names, address, self.reference)
         } else {
             Words::constant(names, self.reference)
@@ -104,10 +95,10 @@ impl Refused {
     /// Counts the decision and writes the one line.
     pub(super) fn report(&self) {
         let visit = &self.visit;
-        if self.repeats.is_some() {
+        let tls = self.claim.as_ref().and_then(|claim| claim.tls);
+        if self.claim.is_some() && visit.gateway.is_echo(self.reference, tls, visit.rtt) {
             return;
         }
-        let tls = self.claim.as_ref().and_then(|claim| claim.tls);
         let reason = self.refusal.reason();
         let origin = self.origin();
         visit
