@@ -1,6 +1,9 @@
 //! The handles of one listener and the server behind it. Floor 1.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, local::LocalHistogram};
 
@@ -15,7 +18,8 @@ pub struct ListenerMeters {
     openings: IntGauge,
     phases: [Histogram; Phase::ALL.len()],
     overhead: Histogram,
-    upstream_up: IntGauge,
+    /// Unknown until somebody has asked, and then it has a series: an idle gateway is no alarm.
+    upstream_up: OnceLock<IntGauge>,
     upstream_rtt: Gauge,
     upstream_connect: Histogram,
     frames_lost: IntCounter,
@@ -53,7 +57,7 @@ impl ListenerMeters {
             phases: Phase::ALL
                 .map(|phase| child(&families.opening_duration, &[name, phase.label()])),
             overhead: child(&families.gateway_overhead, &of),
-            upstream_up: child(&families.upstream_up, &of),
+            upstream_up: OnceLock::new(),
             upstream_rtt: child(&families.upstream_rtt, &of),
             upstream_connect: child(&families.upstream_connect_duration, &of),
             frames_lost: child(&families.frames_lost, &of),
@@ -95,7 +99,7 @@ impl ListenerMeters {
 
     /// The server took a connection, after this time; `rtt` is the kernel's least round-trip time of it.
     pub fn upstream_connected(&self, took: Duration, rtt: Option<Duration>) {
-        self.upstream_up.set(1);
+        self.upstream_up(true);
         self.upstream_connect.observe(took.as_secs_f64());
         if let Some(rtt) = rtt {
             self.upstream_rtt.set(rtt.as_secs_f64());
@@ -104,7 +108,7 @@ impl ListenerMeters {
 
     /// `reason` is a word of a closed set, such as `refused` or `timeout`.
     pub fn upstream_failed(&self, reason: &'static str) {
-        self.upstream_up.set(0);
+        self.upstream_up(false);
         child(
             &self.families.upstream_connect_failures,
             &[&self.name, reason],
@@ -114,11 +118,13 @@ impl ListenerMeters {
 
     /// What the last probe found.
     pub fn upstream_up(&self, up: bool) {
-        self.upstream_up.set(i64::from(up));
+        let gauge = || child(&self.families.upstream_up, &[&*self.name]);
+        self.upstream_up.get_or_init(gauge).set(i64::from(up));
     }
 
-    pub fn upstream_is_up(&self) -> bool {
-        self.upstream_up.get() == 1
+    /// Whether the server took the last connection; `None` before the first.
+    pub fn upstream_is_up(&self) -> Option<bool> {
+        self.upstream_up.get().map(|gauge| gauge.get() == 1)
     }
 
     /// A cancel request and what became of it: a word of a closed set, such as `forwarded` or `refused`.

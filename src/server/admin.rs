@@ -66,7 +66,7 @@ async fn converse(stream: UnixStream, house: &House) {
 
 async fn answer(line: &[u8], house: &House) -> Answer {
     match serde_json::from_slice(line) {
-        Ok(Request::Status) => Answer::Status(Box::new(house.status())),
+        Ok(Request::Status) => Answer::Status(Box::new(house.status().await)),
         Ok(Request::Reload { yes }) => match house.reload(Caller::Operator { yes }).await {
             Ok(reloaded) => Answer::Reloaded(reloaded),
             Err(no) => Answer::Refused {

@@ -17,14 +17,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Logging, Tasks};
-use crate::session::{Door, Gateway};
+use super::{Logging, Tasks, upstreams::Doors};
+use crate::session::Gateway;
 
 /// What the pages are made from.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) doors: Vec<Arc<Door>>,
+    pub(super) doors: Arc<Doors>,
     pub(super) logging: Logging,
     /// Whether the address we are bound to is loopback; then the Host header must name it, for a page of the web that
     /// resolves its own name to 127.0.0.1 must not read what it likes (DNS rebinding).
@@ -57,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, pages: Arc<Pages>, tasks: Tasks
 impl Pages {
     async fn answer_one(&self, socket: TcpStream) -> hyper::Result<()> {
         let answer =
-            service_fn(|request| async move { Ok::<_, Infallible>(self.answer(&request)) });
+            service_fn(|request| async move { Ok::<_, Infallible>(self.answer(&request).await) });
         http1::Builder::new()
             .keep_alive(false)
             .max_buf_size(LARGEST_HEAD)
@@ -65,7 +65,7 @@ impl Pages {
             .await
     }
 
-    fn answer(&self, request: &Request<impl Body>) -> Page {
+    async fn answer(&self, request: &Request<impl Body>) -> Page {
         if self.loopback && !names_loopback(request) {
             return text(
                 StatusCode::FORBIDDEN,
@@ -90,7 +90,7 @@ impl Pages {
         }
         match path {
             "/metrics" => self.metrics(),
-            "/readyz" => self.readiness(),
+            "/readyz" => self.readiness().await,
             _ => text(StatusCode::OK, "ok\n"),
         }
     }
@@ -109,7 +109,8 @@ impl Pages {
     }
 
     /// Ready: a configuration is in force, every upstream takes connections, and the end has not begun.
-    fn readiness(&self) -> Page {
+    async fn readiness(&self) -> Page {
+        self.doors.ask().await;
         let mut ready = true;
         let mut lines = String::new();
         let mut line = |good: bool, what: &str| {
@@ -124,10 +125,10 @@ impl Pages {
             line(true, &format!("configuration: generation {generation}"));
             line(standing.closing.is_none(), "accepting connections");
         }
-        for door in &self.doors {
+        for door in self.doors.iter() {
             let name = &door.settings.name;
             line(
-                door.meters.upstream_is_up(),
+                door.meters.upstream_is_up() == Some(true),
                 &format!("upstream of listener {name}"),
             );
         }

@@ -74,7 +74,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
     }
     let pages = Pages {
         gateway: Arc::clone(&house.gateway),
-        doors: house.doors.clone(),
+        doors: Arc::clone(&house.doors),
         logging: logging.clone(),
         loopback: http
             .local_addr()
@@ -124,9 +124,9 @@ async fn drain(house: &House, sessions: &Tasks, signals: &mut Signals) {
 /// Has the upstreams looked for, and waits a moment: a name that is found now spares the first clients a refusal.
 async fn look_for_upstreams(house: &House, services: &Tasks) {
     let (found, mut looking) = mpsc::channel::<()>(1);
-    for door in &house.doors {
+    for door in house.doors.iter() {
         let found = found.clone();
-        let watching = upstreams::watch(Arc::clone(door), move || drop(found));
+        let watching = upstreams::follow(Arc::clone(door), move || drop(found));
         services.spawn("upstream", watching);
     }
     drop(found);

@@ -21,6 +21,7 @@ use super::{
     source::{self, Source},
     status::{ListenerStatus, Status, figures, rfc3339},
     systemd,
+    upstreams::Doors,
     why_answer::{BadQuestion, DAEMON, WhyAnswer, WhyRequest},
 };
 use crate::{
@@ -28,13 +29,13 @@ use crate::{
     meter::Declared,
     net::certificate::AuthorityError,
     policy::{Origin, Policy},
-    session::{Door, Gateway, Standing},
+    session::{Gateway, Standing},
 };
 
 /// All that a reload changes, and what it is compared with.
 pub(super) struct House {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) doors: Vec<Arc<Door>>,
+    pub(super) doors: Arc<Doors>,
     pub(super) source: Source,
     pub(super) logging: Logging,
     pub(super) standing: watch::Sender<Standing>,
@@ -245,7 +246,8 @@ impl House {
         })
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(super) async fn status(&self) -> Status {
+        self.doors.ask().await;
         let now = SystemTime::now();
         let (origins, refusals) = figures(&self.gateway.meters);
         let listeners = self.doors.iter().map(|door| ListenerStatus {
@@ -258,7 +260,7 @@ impl House {
                 .map(ToString::to_string)
                 .collect(),
             upstream: door.upstream.to_string(),
-            upstream_up: door.meters.upstream_is_up(),
+            upstream_up: door.meters.upstream_is_up() == Some(true),
         });
         let in_force = self.lock();
         Status {

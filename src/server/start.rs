@@ -20,6 +20,7 @@ use super::{
     certificate::Certificate,
     reload::{House, InForce, declared},
     source,
+    upstreams::Doors,
 };
 use crate::{
     config::{Listener, Settings, UpstreamAddress},
@@ -110,7 +111,7 @@ pub(super) async fn open(
     };
     let house = House {
         gateway: Arc::new(gateway),
-        doors,
+        doors: Arc::new(Doors::new(doors)),
         source,
         logging: logging.clone(),
         standing,
@@ -134,9 +135,9 @@ async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Certifi
 }
 
 /// The doors, and each of their bound addresses.
-type Doors = (Vec<Arc<Door>>, Vec<(TcpListener, Arc<Door>)>);
+type Bound = (Vec<Arc<Door>>, Vec<(TcpListener, Arc<Door>)>);
 
-fn bind_doors(settings: &Settings, meters: &Meters) -> Result<Doors, StartError> {
+fn bind_doors(settings: &Settings, meters: &Meters) -> Result<Bound, StartError> {
     let mut doors = Vec::new();
     let mut entrances = Vec::new();
     for listener in &settings.listeners {

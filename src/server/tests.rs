@@ -53,7 +53,7 @@ impl Fixture {
         let at = http.local_addr().unwrap();
         let pages = Pages {
             gateway: Arc::clone(&house.gateway),
-            doors: house.doors.clone(),
+            doors: Arc::clone(&house.doors),
             logging,
             loopback: true,
         };
@@ -151,12 +151,12 @@ async fn a_broken_file_changes_nothing_and_says_why() {
     assert_eq!(why, Refused::Configuration);
     assert!(text.contains("colour"), "{text}");
     assert_eq!((fixture.generation(), fixture.kept()), (1, before));
-    let status = fixture.house.status();
+    let status = fixture.house.status().await;
     assert!(status.problem.unwrap().contains("colour"));
     assert_eq!(status.origins[0].origin, "shop");
     fixture.write(ORIGINS);
     fixture.house.reload(Caller::Signal).await.unwrap();
-    assert_eq!(fixture.house.status().problem, None);
+    assert_eq!(fixture.house.status().await.problem, None);
     assert_eq!(fixture.generation(), 2, "a failure uses up no number");
 }
 
@@ -193,7 +193,7 @@ async fn a_person_is_asked_before_everybody_is_shut_out_and_a_signal_is_not() {
     assert_eq!(why, Refused::AsksForYes);
     assert!(text.contains("--yes"), "{text}");
     assert_eq!(fixture.generation(), 1);
-    assert_eq!(fixture.house.status().problem, None, "the file is good");
+    assert_eq!(fixture.house.status().await.problem, None, "the file is good");
     fixture.house.reload(Caller::Signal).await.unwrap();
     assert_eq!(fixture.generation(), 2);
 }

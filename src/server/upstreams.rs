@@ -1,52 +1,100 @@
-//! Whether the databases are there: asked in the background, for readiness and for the operator. Floor 4.
+//! Whether the databases are there. Floor 4.
+//!
+//! Nothing dials a database by the clock: sessions tell what they find, and beside them a database is asked only when
+//! somebody wants to know (`/readyz`, `doorward status`). So a gateway that only strangers visit opens no socket upstream.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use crate::session::Door;
 
-/// Looks up and probes the server behind a door, again and again. The first time is over when `first` is called.
-pub(super) async fn watch(door: Arc<Door>, first: impl FnOnce() + Send) {
+/// All doors of the gateway, and when the databases behind them were last asked.
+#[derive(Debug)]
+pub(super) struct Doors {
+    all: Vec<Arc<Door>>,
+    asked: Mutex<Option<Instant>>,
+}
+
+impl Doors {
+    pub(super) fn new(all: Vec<Arc<Door>>) -> Self {
+        Self {
+            all,
+            asked: Mutex::new(None),
+        }
+    }
+
+    /// Asks every database whether it takes connections, unless that was done a moment ago. The answers are in the meters.
+    pub(super) async fn ask(&self) {
+        let mut asked = self.asked.lock().await;
+        if asked.is_some_and(|at| at.elapsed() < FRESH) {
+            return;
+        }
+        let mut probes = JoinSet::new();
+        for door in &self.all {
+            probes.spawn(probe(Arc::clone(door)));
+        }
+        while probes.join_next().await.is_some() {}
+        *asked = Some(Instant::now());
+    }
+}
+
+impl Deref for Doors {
+    type Target = [Arc<Door>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.all
+    }
+}
+
+async fn probe(door: Arc<Door>) {
+    let was_up = door.meters.upstream_is_up();
+    // a socket that came back is found by looking again
+    if was_up == Some(false) {
+        look_up(&door).await;
+    }
+    let probed = door.upstream.probe(WITHIN).await;
+    door.meters.upstream_up(probed.is_ok());
+    let (listener, upstream) = (&*door.settings.name, &door.upstream);
+    match probed {
+        Ok(_) if was_up == Some(false) => {
+            tracing::info!(event = "upstream_up", listener, %upstream);
+        }
+        Err(error) if was_up != Some(false) => {
+            tracing::warn!(event = "upstream_down", listener, %upstream, cause = %error,
+                "the database cannot be reached; clients are told so until it can");
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// Keeps looking up where the server behind a door is, never inside a connection. `first` is called after the first time.
+pub(super) async fn follow(door: Arc<Door>, first: impl FnOnce() + Send) {
     let mut first = Some(first);
-    let mut ticks = interval(EVERY);
+    let mut ticks = interval(LOOK_UP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_up = None;
-    for round in 0_u64.. {
+    loop {
         ticks.tick().await;
-        let up = look(&door, round, was_up).await;
-        was_up = Some(up);
+        look_up(&door).await;
         if let Some(first) = first.take() {
             first();
         }
     }
 }
 
-async fn look(door: &Door, round: u64, was_up: Option<bool>) -> bool {
-    let name = &*door.settings.name;
-    // a name that moved, or a socket that came back, is found by looking it up again
-    if (round.is_multiple_of(LOOK_UP_ROUNDS) || was_up == Some(false))
-        && let Err(error) = door.upstream.refresh().await
-    {
-        tracing::debug!(event = "upstream_lookup", listener = name, cause = %error);
+async fn look_up(door: &Door) {
+    if let Err(error) = door.upstream.refresh().await {
+        let listener = &*door.settings.name;
+        tracing::warn!(event = "upstream_lookup", listener, cause = %error);
     }
-    let probed = door.upstream.probe(WITHIN).await;
-    let up = probed.is_ok();
-    door.meters.upstream_up(up);
-    match probed {
-        Ok(_) if was_up == Some(false) => {
-            tracing::info!(event = "upstream_up", listener = name, upstream = %door.upstream);
-        }
-        Err(error) if was_up != Some(false) => {
-            tracing::warn!(event = "upstream_down", listener = name, upstream = %door.upstream, cause = %error,
-                "the database cannot be reached; clients are told so until it can");
-        }
-        Ok(_) | Err(_) => {}
-    }
-    up
 }
 
-const EVERY: Duration = Duration::from_secs(5);
-/// Names are looked up every 30 s.
-const LOOK_UP_ROUNDS: u64 = 6;
-const WITHIN: Duration = Duration::from_secs(3);
+/// How long an answer is good. Below the intervals at which balancers ask.
+const FRESH: Duration = Duration::from_secs(2);
+const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+/// Less than the deadline of an HTTP answer.
+const WITHIN: Duration = Duration::from_millis(700);
