@@ -320,6 +320,7 @@ fn who_says_nothing_and_who_dawdles_is_put_out_in_time() {
 #[test]
 fn a_health_check_is_no_opening_and_no_log_line() {
     let (upstream, gateway) = watched("");
+    gateway.logged(&[("event", "started")]);
     let lines = gateway.log().len();
     for _ in 0..3 {
         let mut probe = Raw::connect(gateway.port);
