@@ -193,7 +193,11 @@ async fn a_person_is_asked_before_everybody_is_shut_out_and_a_signal_is_not() {
     assert_eq!(why, Refused::AsksForYes);
     assert!(text.contains("--yes"), "{text}");
     assert_eq!(fixture.generation(), 1);
-    assert_eq!(fixture.house.status().await.problem, None, "the file is good");
+    assert_eq!(
+        fixture.house.status().await.problem,
+        None,
+        "the file is good"
+    );
     fixture.house.reload(Caller::Signal).await.unwrap();
     assert_eq!(fixture.generation(), 2);
 }

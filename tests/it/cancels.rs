@@ -173,3 +173,32 @@ fn plain_cancels_can_be_forbidden_and_deny_applies_to_all() {
     gateway.until_metric("doorward_cancels_total", &[("result", "refused")], 1.0);
     assert_eq!(upstream.spoken_to(), 1);
 }
+
+#[test]
+fn longer_keys_of_a_newer_protocol_cancel_too() {
+    let server = Postgres::newest();
+    let gateway = Gateway::start(&server.address(), SHOP);
+    let script = "\
+import psycopg, threading
+c = psycopg.connect('max_protocol_version=3.2')
+threading.Timer(0.5, c.cancel_safe).start()
+try: c.execute('select pg_sleep(64)')
+except psycopg.errors.QueryCanceled: print('canceled', c.info.full_protocol_version)";
+    assert_eq!(python(&gateway.shop(), script).worked(), "canceled 30002");
+
+    let gateway = Gateway::start(&server.address(), TEXT);
+    let mut client = Raw::encrypted([127, 0, 0, 1], gateway.port);
+    let mut packet = raw::startup(&[("user", "by_text"), ("database", "shop")]);
+    packet[7] = 2;
+    client.send(&packet);
+    client.expect('R');
+    client.send(&raw::framed(b'p', b"secret\0"));
+    let key = client.expect('K').payload;
+    assert!(key.len() > 8, "{} bytes", key.len());
+    client.expect('Z');
+    // a strange address that has the key cannot use it
+    let mut cancel = Raw::connect_from([127, 0, 0, 2], gateway.port);
+    cancel.send(&raw::cancel(&key));
+    assert_eq!(cancel.rest(), b"");
+    gateway.until_metric("doorward_cancels_total", &[("result", "refused")], 1.0);
+}

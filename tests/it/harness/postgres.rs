@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::{Ended, free_port, project, run};
+use super::{Ended, drivers, free_port, project, run};
 
 /// Who must prove what. `trusted` is let in without a challenge, as a careless `pg_hba.conf` does.
 const HBA: &str = "\
@@ -51,8 +51,27 @@ impl Postgres {
         SHARED.get_or_init(|| Self::start(&["max_connections=300", "wal_level=logical"]))
     }
 
+    /// The newest PostgreSQL there is, from a Python package: protocol 3.2, but built without TLS.
+    pub(crate) fn newest() -> &'static Self {
+        static NEWEST: OnceLock<Postgres> = OnceLock::new();
+        NEWEST.get_or_init(|| {
+            let mut libraries = fs::read_dir(drivers("python").join("lib")).unwrap();
+            let packages = libraries
+                .next()
+                .unwrap()
+                .unwrap()
+                .path()
+                .join("site-packages");
+            Self::start_with(&[], &[("POSTGRES_WHEEL", packages)])
+        })
+    }
+
     /// A server of one test's own, to be mistreated.
     pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_with(settings, &[])
+    }
+
+    fn start_with(settings: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let papers = tempfile::Builder::new()
             .prefix("doorward-pg-")
             .tempdir()
@@ -67,6 +86,7 @@ impl Postgres {
             .arg(port.to_string())
             .args([&hba, &sql])
             .args(settings)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // a group of its own: Ctrl-C ends the tests, and their end the server
