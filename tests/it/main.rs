@@ -15,6 +15,7 @@ mod cancels;
 mod clients_work;
 mod corpus;
 mod crowds;
+mod docs;
 mod faults;
 mod floors;
 mod harness;

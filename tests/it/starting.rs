@@ -234,6 +234,31 @@ fn the_environment_reaches_settings_but_never_policy() {
 }
 
 #[test]
+fn a_listener_may_have_several_addresses_of_both_families() {
+    let inet6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    assert!(
+        inet6.contains(" lo"),
+        "this machine has no IPv6 loopback: sysctl net.ipv6.conf.lo.disable_ipv6=0"
+    );
+    let mut plan = Plan::new(&Postgres::shared().address());
+    let port = plan.port;
+    let (one, both) = (
+        format!("\"127.0.0.1:{port}\""),
+        format!("[\"127.0.0.1:{port}\", \"[::1]:{port}\"]"),
+    );
+    plan.head = plan.head.replacen(&one, &both, 1);
+    let gateway = plan.start(&SHOP.replace("127.0.0.1", "\"::1\""));
+    let by_six = gateway.shop().with("PGHOSTADDR", "::1");
+    assert_eq!(psql(&by_six, "select 1").worked(), "1");
+    assert!(
+        psql(&gateway.shop(), "select 1")
+            .failed()
+            .contains("not allowed"),
+        "127.0.0.1 is not ::1"
+    );
+}
+
+#[test]
 fn the_example_file_is_good() {
     let example = crate::harness::project("allowlist.example.yaml");
     let ended = command(&["check", "--offline", example.to_str().unwrap()]);
