@@ -40,6 +40,8 @@ pub(super) struct Tenure {
     pub(super) claim: Claim,
     pub(super) permit: Permit,
     seat: Seat,
+    /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
+    meters: Arc<OriginMeters>,
     /// Its line in the session table, once the server has dealt a cancel key.
     registration: Option<Registration>,
     notice: Notice,
@@ -76,6 +78,7 @@ impl Tenure {
         }
         match policy.decide(&claim, SystemTime::now(), &gateway.seats) {
             Ok((permit, seat)) => Ok(Self {
+                meters: meters(gateway, door, &permit),
                 gateway: Arc::clone(gateway),
                 door: Arc::clone(door),
                 claim,
@@ -127,10 +130,11 @@ impl Tenure {
         match policy.decide(&self.claim, SystemTime::now(), &room) {
             Ok((permit, seat)) => {
                 let moved = seat.is_some();
+                self.permit = permit;
                 if let Some(seat) = seat {
                     self.seat = seat;
+                    self.meters = meters(&self.gateway, &self.door, &self.permit);
                 }
-                self.permit = permit;
                 if let Some(registration) = &self.registration {
                     registration.move_to(self.permit.origin());
                 }
@@ -165,8 +169,7 @@ impl Tenure {
 
     /// The meters of the origin that admits the session now.
     pub(super) fn meters(&self) -> Arc<OriginMeters> {
-        let (listener, origin) = (&self.door.settings.name, &self.permit.origin().name);
-        self.gateway.meters.origin(listener, origin)
+        Arc::clone(&self.meters)
     }
 
     /// Enters the session in the table, so that cancels for it are held against its origin.
@@ -186,6 +189,12 @@ impl Tenure {
         let reference = self.gateway.references.of(address, Some(user), reason);
         Words::farewell(reason, Names::of(&self.claim), reference)
     }
+}
+
+fn meters(gateway: &Gateway, door: &Door, permit: &Permit) -> Arc<OriginMeters> {
+    gateway
+        .meters
+        .origin(&door.settings.name, &permit.origin().name)
 }
 
 const fn closing_down() -> Denial {

@@ -58,6 +58,9 @@ fn an_idle_session_is_told_when_its_rule_goes() {
         "now a stranger: {refused:?}"
     );
     gateway.until_metric("doorward_connections", &[], 0.0);
+    // the origin is gone, and what happened to its sessions still bears its name
+    let cause = [("origin", "shop"), ("cause", "no_origin")];
+    gateway.until_metric("doorward_sessions_revoked_total", &cause, 1.0);
     gateway.logged(&[("event", "closed"), ("reason", "no_origin")]);
 }
 
