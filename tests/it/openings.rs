@@ -24,6 +24,7 @@ fn clients(port: u16) -> [Raw; 2] {
 
 #[test]
 fn impossible_lengths_are_closed_without_a_word_in_every_state() {
+    // CVE-2026-107348, CVE-2026-48773 and their like
     let (upstream, gateway) = watched("");
     for length in [0_u32, 7, 10_005, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
         for mut client in clients(gateway.port) {
@@ -120,6 +121,45 @@ fn packets_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
+fn options_that_the_server_reads_in_bundles_or_never_ends_to_read_are_refused_at_once() {
+    // CVE-2026-107349 and its like
+    let (upstream, gateway) = watched("");
+    let blanks = "\\ ".repeat(4500);
+    for options in [
+        "-c=",
+        "--=",
+        "-c",
+        "--",
+        "-c =x",
+        "-Ec role=x",
+        "-crole",
+        "postgres",
+        &blanks,
+    ] {
+        let mut client = Raw::encrypted([127, 0, 0, 1], gateway.port);
+        let began = Instant::now();
+        client.send(&raw::startup(&[
+            ("user", "app"),
+            ("database", "shop"),
+            ("options", options),
+        ]));
+        let refusal = client.refusal();
+        assert_eq!(
+            refusal.field('C').as_deref(),
+            Some("08P01"),
+            "{options}: {refusal:?}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(2), "{options}");
+    }
+    assert_eq!(upstream.spoken_to(), 0);
+    let usual = gateway.shop().with(
+        "PGOPTIONS",
+        "-c search_path=a --statement-timeout=9s -cgeqo=off",
+    );
+    assert_eq!(psql(&usual, "show statement_timeout").worked(), "9s");
+}
+
+#[test]
 fn other_versions_are_told_so_in_their_own_form() {
     let (upstream, gateway) = watched("");
     for version in [0x0001_0000, 0x0002_0000] {
@@ -165,6 +205,7 @@ fn newer_minor_versions_are_the_servers_to_answer() {
 
 #[test]
 fn negotiation_ends() {
+    // CVE-2026-6479 (negotiation without end), CVE-2026-14681 (GSS after direct TLS)
     let (upstream, gateway) = watched("");
     let repeated = |first: &[u8; 8], answer, then: &[u8; 8]| {
         let mut client = Raw::connect(gateway.port);
