@@ -96,15 +96,13 @@ fn a_cancel_must_come_from_an_address_of_the_sessions_own_origin() {
 fn unknown_keys_of_strangers_open_nothing_and_of_others_pass_a_budget() {
     let upstream = Relay::before(Postgres::shared().port);
     let gateway = Gateway::start(&upstream.address(), TEXT);
-    let before = upstream.connected();
     for number in 0..300_u32 {
         let source = [127, 0, 3, u8::try_from(number % 250).unwrap() + 1];
         let mut cancel = Raw::connect_from(source, gateway.port);
         cancel.send(&raw::cancel(&[number.to_be_bytes(), [7; 4]].concat()));
         assert_eq!(cancel.rest(), b"");
     }
-    assert_eq!(upstream.spoken_to(), 0);
-    assert!(upstream.connected() <= before + 2);
+    assert_eq!(upstream.connected(), 0, "not even a socket");
     for number in 0..100_u32 {
         let mut cancel = Raw::connect(gateway.port);
         cancel.send(&raw::cancel(&[number.to_be_bytes(), [7; 4]].concat()));
@@ -125,7 +123,7 @@ fn cancels_of_impossible_lengths_are_closed() {
         cancel.send(&raw::opening(raw::CANCEL_CODE, &body));
         assert_eq!(cancel.rest(), b"");
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     for length in [16_u32, 48, 268] {
         for mut cancel in [
             Raw::connect(gateway.port),
@@ -161,7 +159,7 @@ fn plain_cancels_can_be_forbidden_and_deny_applies_to_all() {
     let key = [1, 2, 3, 4, 5, 6, 7, 8];
     Raw::connect(gateway.port).send(&raw::cancel(&key));
     gateway.until_metric("doorward_cancels_total", &[], 1.0);
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     Raw::encrypted([127, 0, 0, 1], gateway.port).send(&raw::cancel(&key));
     wait_until("it is passed on", || {
         (upstream.spoken_to() == 1).then_some(())

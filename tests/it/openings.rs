@@ -33,7 +33,7 @@ fn impossible_lengths_are_closed_without_a_word_in_every_state() {
             assert_eq!(client.rest(), b"", "length {length}");
         }
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     assert_eq!(psql(&gateway.shop(), "select 1").worked(), "1");
     gateway.until_metric(
         "doorward_decisions_total",
@@ -117,7 +117,7 @@ fn packets_that_can_be_read_in_two_ways_are_refused() {
             );
         }
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn options_that_the_server_reads_in_bundles_or_never_ends_to_read_are_refused_at
         );
         assert!(began.elapsed() < Duration::from_secs(2), "{options}");
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     let usual = gateway.shop().with(
         "PGOPTIONS",
         "-c search_path=a --statement-timeout=9s -cgeqo=off",
@@ -184,7 +184,7 @@ fn other_versions_are_told_so_in_their_own_form() {
             );
         }
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn negotiation_ends() {
     let mut client = direct();
     client.send(&raw::GSSENC_REQUEST);
     assert_eq!(client.refusal().field('C').as_deref(), Some("0A000"));
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn plaintext_after_a_request_for_tls_is_an_attack() {
                 .contains("unencrypted data after SSL request")
         );
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn who_says_nothing_and_who_dawdles_is_put_out_in_time() {
         &[("reason", "opening_timeout")],
         3.0,
     );
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn a_health_check_is_no_opening_and_no_log_line() {
     }
     gateway.until_metric("doorward_probes_total", &[("listener", "pg")], 3.0);
     assert_eq!(gateway.log().len(), lines);
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]

@@ -27,7 +27,6 @@ fn fatal(stderr: &str) -> &str {
 #[test]
 fn a_stranger_never_reaches_the_database() {
     let (upstream, gateway) = watched(SHOP);
-    let before = upstream.connected();
     let door = gateway.seen_from([127, 0, 0, 66]);
     for (user, database) in [("app", "shop"), ("postgres", "postgres"), ("nobody", "x")] {
         let refused = psql(&Login::new(door.port, user, database), "select 1");
@@ -42,17 +41,7 @@ fn a_stranger_never_reaches_the_database() {
     assert_eq!(plain.refusal().field('C').as_deref(), Some("28000"));
     silent.half_close();
     silent.rest();
-    assert_eq!(
-        upstream.spoken_to(),
-        0,
-        "bytes of a stranger reached the database"
-    );
-    // the gateway's own look at the database, now and then, is all there may be
-    assert!(
-        upstream.connected() <= before + 1,
-        "{} connections",
-        upstream.connected()
-    );
+    assert_eq!(upstream.connected(), 0, "not even a socket");
     wait_until("four refusals", || {
         (gateway.refused("no_origin") >= 4.0).then_some(())
     });
@@ -85,7 +74,7 @@ deny:
         })
         .collect();
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     let reasons = ["exclusive_user", "deny_rule", "no_origin"];
     assert!(
         reasons.iter().all(|reason| gateway.refused(reason) >= 1.0),
@@ -99,7 +88,7 @@ fn a_stranger_may_get_no_word_at_all() {
     let mut stranger = Raw::connect_from([127, 0, 0, 9], gateway.port);
     assert_eq!(stranger.rest(), b"");
     gateway.until_metric("doorward_decisions_total", &[("reason", "no_origin")], 1.0);
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     assert_eq!(psql(&gateway.shop(), "select 1").worked(), "1");
 }
 
@@ -208,7 +197,7 @@ fn a_known_address_is_told_what_failed_and_the_database_hears_nothing() {
         }
         gateway.until_metric("doorward_decisions_total", &[("reason", case.reason)], 1.0);
     }
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     let line = gateway.logged(&[("event", "refused"), ("reason", "user_not_allowed")]);
     assert!(line.to_string().contains("127.0.0.1"), "{line}");
 }
@@ -254,7 +243,7 @@ fn sslmode_prefer_tries_twice_and_is_one_refusal_with_one_reason() {
         1.0,
         "one refusal"
     );
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
 
 #[test]
@@ -296,7 +285,7 @@ fn nobody_becomes_a_superuser_by_any_user() {
             .failed()
             .contains("[user_not_allowed]")
     );
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
     let named = "origins:\n  - {name: all, from: [127.0.0.1]}\n  - {name: dba, from: [127.0.0.1], users: [postgres]}\n";
     gateway.reload(named);
     assert_eq!(psql(&superuser, "select session_user").worked(), "postgres");
@@ -368,5 +357,5 @@ fn a_decision_is_one_for_every_way_in() {
             .lt(&0.5)
             .then_some(())
     });
-    assert_eq!(upstream.spoken_to(), 0);
+    assert_eq!(upstream.connected(), 0);
 }
