@@ -30,11 +30,6 @@ impl Stream {
             Self::Tls(stream) => Some(stream.get_ref().0),
         }
     }
-
-    /// Whether bytes written may wait in a buffer of ours until the stream is flushed.
-    pub const fn is_buffered(&self) -> bool {
-        matches!(self, Self::Tls(_))
-    }
 }
 
 impl AsyncRead for Stream {
