@@ -9,6 +9,8 @@ mod claim;
 mod decide;
 mod explain;
 mod origin;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::{
     collections::{BTreeSet, HashMap},

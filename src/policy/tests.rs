@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::*;
+use super::{
+    samples::{from, origin, rules},
+    *,
+};
 
 const NOON: u64 = 1_795_348_800; // 2026-11-22T12:00:00Z
 const SIX: u64 = 1_795_370_400; // 2026-11-22T18:00:00Z
@@ -19,45 +22,8 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn from(texts: &[&str]) -> Vec<From> {
-    let network = |text: &str| {
-        let whole = |address: IpAddr| ipnet::IpNet::from(address);
-        From::Network(
-            text.parse()
-                .unwrap_or_else(|_address| whole(text.parse().unwrap())),
-        )
-    };
-    texts
-        .iter()
-        .map(|text| {
-            if *text == "any" {
-                From::Any
-            } else {
-                network(text)
-            }
-        })
-        .collect()
-}
-
 fn listed(names: &[&str]) -> Names {
     Names::Listed(names.iter().map(|name| (*name).to_owned()).collect())
-}
-
-/// An origin that asks for nothing but the address.
-fn origin(name: &str, networks: &[&str]) -> Origin {
-    Origin {
-        name: name.into(),
-        line: 1,
-        from: from(networks),
-        listeners: Names::Any,
-        users: Names::Any,
-        databases: Names::Any,
-        replication: None,
-        exclusive: false,
-        active: true,
-        expires: None,
-        connections: None,
-    }
 }
 
 fn deny(name: &str, networks: &[&str], users: &[&str]) -> Deny {
@@ -66,21 +32,6 @@ fn deny(name: &str, networks: &[&str], users: &[&str]) -> Deny {
         line: 1,
         from: from(networks),
         users: users.iter().map(|user| (*user).to_owned()).collect(),
-    }
-}
-
-fn rules(origins: Vec<Origin>, deny: Vec<Deny>) -> Rules {
-    Rules {
-        require: Require {
-            tls: true,
-            authentication: true,
-        },
-        protected_users: ["postgres", "root"].map(str::to_owned).into(),
-        origins,
-        deny,
-        answer: Answer::Quiet,
-        on_revoke: OnRevoke::Drain,
-        drain: Duration::from_secs(30),
     }
 }
 

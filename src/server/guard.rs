@@ -48,42 +48,15 @@ const SHOWN: usize = 5;
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, time::Duration};
-
     use super::*;
-    use crate::policy::{Answer, From, Names, OnRevoke, Require, Rules};
+    use crate::policy::samples::{origin, rules};
 
     fn origins(names: &[&str]) -> Vec<Origin> {
-        let origin = |name: &&str| Origin {
-            name: Arc::from(*name),
-            line: 1,
-            from: vec![From::Any],
-            listeners: Names::Any,
-            users: Names::Any,
-            databases: Names::Any,
-            replication: None,
-            exclusive: false,
-            active: true,
-            expires: None,
-            connections: None,
-        };
-        names.iter().map(origin).collect()
+        names.iter().map(|name| origin(name, &["any"])).collect()
     }
 
     fn policy(names: &[&str]) -> Policy {
-        let rules = Rules {
-            require: Require {
-                tls: true,
-                authentication: true,
-            },
-            protected_users: BTreeSet::new(),
-            origins: origins(names),
-            deny: Vec::new(),
-            answer: Answer::Quiet,
-            on_revoke: OnRevoke::Drain,
-            drain: Duration::from_secs(30),
-        };
-        Policy::new(rules, 1)
+        Policy::new(rules(origins(names), Vec::new()), 1)
     }
 
     #[test]

@@ -98,22 +98,10 @@ impl std::fmt::Debug for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{From, Names};
+    use crate::policy::samples;
 
     fn origin(name: &str) -> Arc<Origin> {
-        Arc::new(Origin {
-            name: name.into(),
-            line: 1,
-            from: vec![From::Any],
-            listeners: Names::Any,
-            users: Names::Any,
-            databases: Names::Any,
-            replication: None,
-            exclusive: false,
-            active: true,
-            expires: None,
-            connections: None,
-        })
+        Arc::new(samples::origin(name, &["any"]))
     }
 
     fn key(process: u32, secret: &[u8]) -> CancelKey {
