@@ -54,12 +54,13 @@ impl Room for Seats {
     }
 }
 
-/// Room for a session that is decided again: limits never end a live session, so it keeps its place, or takes one
-/// even in an origin that is full.
+/// Room for a session that is decided again: there is always a place in the origin it sits in.
 pub(super) struct Resettle<'a> {
     pub(super) seats: &'a Seats,
     /// The origin it sits in now.
     pub(super) home: &'a str,
+    /// Whether a full origin has one more place, too: no limit ends a live session.
+    pub(super) crowding: bool,
 }
 
 impl Room for Resettle<'_> {
@@ -70,14 +71,15 @@ impl Room for Resettle<'_> {
         if &*origin.name == self.home {
             return Some(None);
         }
-        self.seats.sit(origin, u32::MAX).map(Some)
+        let limit = origin.connections.filter(|_| !self.crowding);
+        self.seats.sit(origin, limit.unwrap_or(u32::MAX)).map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{From, Names};
+    use crate::policy::samples;
 
     impl Seats {
         fn taken(&self, origin: &str) -> u32 {
@@ -90,17 +92,8 @@ mod tests {
 
     fn origin(connections: u32) -> Origin {
         Origin {
-            name: "shop".into(),
-            line: 1,
-            from: vec![From::Any],
-            listeners: Names::Any,
-            users: Names::Any,
-            databases: Names::Any,
-            replication: None,
-            exclusive: false,
-            active: true,
-            expires: None,
             connections: Some(connections),
+            ..samples::origin("shop", &["any"])
         }
     }
 
@@ -114,14 +107,17 @@ mod tests {
     }
 
     #[test]
-    fn a_live_session_is_never_ended_by_a_limit() {
+    fn a_session_decided_again_crowds_a_full_origin_only_where_no_other_admits_it() {
         let seats = Seats::default();
         let _full = seats.take(&origin(1)).unwrap();
-        let moved = Resettle {
+        let again = |home, crowding| Resettle {
             seats: &seats,
-            home: "elsewhere",
+            home,
+            crowding,
         };
-        let _moved = moved.take(&origin(1)).unwrap().unwrap();
+        assert!(again("elsewhere", false).take(&origin(1)).is_none());
+        assert!(again("shop", false).take(&origin(1)).unwrap().is_none());
+        let _moved = again("elsewhere", true).take(&origin(1)).unwrap().unwrap();
         assert_eq!(seats.taken("shop"), 2);
     }
 

@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Door, Gateway,
-    refusal::{Names, Words},
+    refusal::{Names, Reference, Words},
     seats::{Resettle, Seat},
     table::Registration,
 };
@@ -98,6 +98,7 @@ impl Tenure {
     pub(super) async fn ended(&mut self) -> Revocation {
         loop {
             if let Change::Ends(revocation) = poll_fn(|cx| self.poll_change(cx)).await {
+                self.gateway.count_revoked();
                 return revocation;
             }
         }
@@ -123,18 +124,16 @@ impl Tenure {
                 grace: Some(by),
             });
         }
-        let room = Resettle {
-            seats: &self.gateway.seats,
-            home: &self.permit.origin().name,
-        };
-        match policy.decide(&self.claim, SystemTime::now(), &room) {
+        match self.resettle(&policy) {
             Ok((permit, seat)) => {
-                let moved = seat.is_some();
                 self.permit = permit;
                 if let Some(seat) = seat {
                     self.seat = seat;
-                    self.meters = meters(&self.gateway, &self.door, &self.permit);
                 }
+                // an origin that was gone and is back has other ones
+                let meters = meters(&self.gateway, &self.door, &self.permit);
+                let moved = !Arc::ptr_eq(&meters, &self.meters);
+                self.meters = meters;
                 if let Some(registration) = &self.registration {
                     registration.move_to(self.permit.origin());
                 }
@@ -167,6 +166,23 @@ impl Tenure {
         }
     }
 
+    /// Decides with the claim that was kept. Limits admit or refuse, but end no live session: where every origin that matches is
+    /// full, they do not count. The seat is `None` where the session keeps its own.
+    fn resettle(&self, policy: &Policy) -> Result<(Permit, Option<Seat>), Denial> {
+        let decide = |crowding| {
+            let room = Resettle {
+                seats: &self.gateway.seats,
+                home: &self.permit.origin().name,
+                crowding,
+            };
+            policy.decide(&self.claim, SystemTime::now(), &room)
+        };
+        match decide(false) {
+            Err(full) if full.reason == Reason::LimitConnections => decide(true),
+            decided => decided,
+        }
+    }
+
     /// The meters of the origin that admits the session now.
     pub(super) fn meters(&self) -> Arc<OriginMeters> {
         Arc::clone(&self.meters)
@@ -184,10 +200,15 @@ impl Tenure {
 
     /// What the session is told at its end.
     pub(super) fn farewell(&self, revocation: &Revocation) -> Words {
-        let reason = revocation.denial.reason;
+        let (reason, names) = (revocation.denial.reason, Names::of(&self.claim));
+        Words::farewell(reason, names, self.reference(revocation))
+    }
+
+    /// What ties those words to the line in the log.
+    pub(super) fn reference(&self, revocation: &Revocation) -> Reference {
         let (address, user) = (self.claim.address, self.claim.user.as_str());
-        let reference = self.gateway.references.of(address, Some(user), reason);
-        Words::farewell(reason, Names::of(&self.claim), reference)
+        let reason = revocation.denial.reason;
+        self.gateway.references.of(address, Some(user), reason)
     }
 }
 
