@@ -278,7 +278,9 @@ impl Rule {
 fn log_end(visit: &Visit, rule: &Rule, closed: &Closed) {
     let tenure = &rule.tenure;
     let claim = &tenure.claim;
-    let revoked = rule.ending.as_ref().map(|ending| ending.denial.reason);
+    let ending = rule.ending.as_ref();
+    let revoked = ending.map(|ending| ending.denial.reason);
+    let reference = ending.map(|ending| tenure.reference(ending).to_string());
     let user = report::capped(&claim.user);
     let database = claim.database.as_deref().map(report::capped);
     let application = claim.application.as_deref().map(report::capped);
@@ -294,6 +296,7 @@ fn log_end(visit: &Visit, rule: &Rule, closed: &Closed) {
         application = application.as_deref(),
         tls = claim.tls.map(crate::policy::TlsVersion::label),
         rtt_us = closed.client_rtt.map(report::micros),
+        r#ref = reference,
         generation = tenure.permit.generation(),
         r#in = closed.received,
         out = closed.transmitted,
