@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::time::Instant;
 
-use super::refusal::Reference;
+use super::{gate::Source, refusal::Reference};
 
 /// A token bucket: `rate` a second, as many at once.
 #[derive(Debug)]
@@ -74,6 +74,39 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
+/// Refusals that are written to the log. A mentioned source has one line a second for each reference, so that every reference
+/// a client reports is found; a stranger has one, and all of them together [`STRANGERS_LINES`], so that no flood fills a disk.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Apart from the strangers, who could crowd it.
+    known: Buckets<(Source, Reference)>,
+    strangers: Buckets<Source>,
+    all_strangers: Bucket,
+}
+
+impl Lines {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            known: Buckets::new(1, now),
+            strangers: Buckets::new(1, now),
+            all_strangers: Bucket::full(STRANGERS_LINES, now),
+        }
+    }
+
+    /// `known` is the reference that a mentioned source was given.
+    pub(super) fn take(&mut self, source: Source, known: Option<Reference>, now: Instant) -> bool {
+        match known {
+            Some(reference) => self.known.take((source, reference), now),
+            None => {
+                self.strangers.take(source, now) && self.all_strangers.take(STRANGERS_LINES, now)
+            }
+        }
+    }
+}
+
+/// Lines a second.
+const STRANGERS_LINES: u32 = 200;
+
 /// Refusals over TLS that a client may repeat in clear at once, for the same reason: libpq does under `sslmode=prefer`. The
 /// pair is one refusal.
 #[derive(Debug, Default)]
@@ -111,10 +144,7 @@ const LONGEST_ECHO: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        policy::Reason,
-        session::{gate::Source, refusal::References},
-    };
+    use crate::{policy::Reason, session::refusal::References};
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap())
@@ -131,6 +161,29 @@ mod tests {
         assert!(buckets.take(source("192.0.2.2"), start));
         assert!(buckets.take(source("192.0.2.1"), start + Duration::from_millis(200)));
         assert!(!buckets.take(source("192.0.2.1"), start + Duration::from_millis(200)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_strangers_does_not_fill_the_log_and_a_known_client_is_found_in_it() {
+        let now = Instant::now();
+        let mut lines = Lines::new(now);
+        let written = (0..100_000_u32)
+            .filter(|n| {
+                lines.take(
+                    Source::of(std::net::Ipv4Addr::from_bits(*n).into()),
+                    None,
+                    now,
+                )
+            })
+            .count();
+        assert_eq!(written, 200);
+        let references = References::default();
+        let address = "10.0.0.1".parse().unwrap();
+        for user in ["app", "web"] {
+            let reference = references.of(address, Some(user), Reason::NoOrigin);
+            assert!(lines.take(Source::of(address), Some(reference), now));
+            assert!(!lines.take(Source::of(address), Some(reference), now));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -42,7 +42,7 @@ use crate::{
     net::Upstream,
     policy::TlsVersion,
 };
-use budget::{Bucket, Buckets, Echoes};
+use budget::{Bucket, Echoes, Lines};
 use cancel::CancelBudget;
 use gate::{Gate, Source};
 use refusal::{Reference, References};
@@ -74,8 +74,7 @@ pub struct Gateway {
     cancels: CancelBudget,
     /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
     explanations: Mutex<Bucket>,
-    /// Refusal lines in the log, one a second for each key.
-    lines: Mutex<Buckets<(Source, Option<Reference>)>>,
+    lines: Mutex<Lines>,
     echoes: Mutex<Echoes>,
     decided_again: AtomicU64,
     revoked: AtomicU64,
@@ -101,7 +100,7 @@ impl Gateway {
             references: References::default(),
             cancels: CancelBudget::new(now),
             explanations: Mutex::new(Bucket::full(explained, now)),
-            lines: Mutex::new(Buckets::new(1, now)),
+            lines: Mutex::new(Lines::new(now)),
             echoes: Mutex::default(),
             decided_again: AtomicU64::new(0),
             revoked: AtomicU64::new(0),
@@ -147,11 +146,10 @@ impl Gateway {
         echoes.repeats(refusal, rtt.unwrap_or_default(), now)
     }
 
-    /// Whether one more refusal is written to the log in this second; counted if not. A stranger has one line a second;
-    /// a mentioned source has one for each reference, so that every reference a client reports is found.
+    /// Whether one more refusal is written to the log, see [`Lines`]; counted if not.
     fn may_log(&self, source: Source, known: Option<Reference>) -> bool {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = lines.take((source, known), Instant::now());
+        let may = lines.take(source, known, Instant::now());
         if !may {
             self.meters.log_events_dropped("refusals", 1);
         }

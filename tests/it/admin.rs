@@ -90,6 +90,7 @@ fn thinking_clients_show_neither_network_nor_database() {
 
 #[test]
 fn no_label_comes_from_a_client() {
+    // CVE-2022-21698
     let gateway = gateway(TEXT);
     let series = |gateway: &Gateway| -> BTreeSet<String> {
         let samples = gateway.metrics().into_iter();

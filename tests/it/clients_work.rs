@@ -138,12 +138,13 @@ fn a_client_that_offers_channel_binding_or_does_not_is_admitted_and_one_that_req
 }
 
 #[test]
-fn the_upstream_may_be_a_unix_socket_or_its_folder() {
+fn the_upstream_may_be_a_name_a_unix_socket_or_its_folder() {
     let server = Postgres::shared();
     let folder = server.socket_folder();
     let socket = folder.join(format!(".s.PGSQL.{}", server.port));
-    for upstream in [&folder, &socket] {
-        let gateway = Gateway::start(upstream.to_str().unwrap(), SHOP);
+    let name = format!("localhost:{}", server.port);
+    for upstream in [&*name, folder.to_str().unwrap(), socket.to_str().unwrap()] {
+        let gateway = Gateway::start(upstream, SHOP);
         assert_eq!(psql(&gateway.shop(), WHO).worked(), "app@shop");
     }
 }

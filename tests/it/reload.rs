@@ -310,6 +310,39 @@ fn sigterm_lets_transactions_end_and_a_second_one_does_not() {
 }
 
 #[test]
+fn a_stop_does_not_wait_longer_than_the_drain_time() {
+    let mut gateway = gateway(&format!("{TEXT}limits: {{drain: 1s}}\n"));
+    let mut busy = session(&gateway);
+    busy.query("begin");
+    busy.expect('Z');
+    gateway.signal("TERM");
+    let began = Instant::now();
+    assert_eq!(gateway.ended(), 0);
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(700) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_gateway_that_was_killed_is_back_at_once() {
+    let mut gateway = gateway(TEXT);
+    let mut live = session(&gateway);
+    gateway.signal("KILL");
+    gateway.ended();
+    live.rest();
+    let began = Instant::now();
+    let again = gateway.again();
+    session(&again);
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
 fn a_start_with_a_broken_file_uses_the_last_good_one_and_says_so() {
     let mut gateway = gateway(TEXT);
     gateway.signal("TERM");
