@@ -5,9 +5,9 @@
 //! A *turn* is a flight sent while nothing was outstanding, together with all that was sent until nothing is again: it costs
 //! the client's path and the server's path one round trip each, however much was pipelined in it.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
+
+use super::span::Span;
 
 /// What the session waits for while its relay sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,33 +34,33 @@ pub enum Mover {
 /// Sums over the turns of a session, since they were last told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    pub flights: u64,
+    pub flights: u32,
     /// Of these, sent while others were outstanding.
-    pub pipelined: u64,
-    pub bursts: u64,
-    pub network_client: Duration,
-    pub network_upstream: Duration,
-    pub database: Duration,
-    pub transfer: Duration,
-    pub request: Duration,
-    pub think: Duration,
-    pub idle_in_transaction: Duration,
+    pub pipelined: u32,
+    pub bursts: u32,
+    pub network_client: Span,
+    pub network_upstream: Span,
+    pub database: Span,
+    pub transfer: Span,
+    pub request: Span,
+    pub think: Span,
+    pub idle_in_transaction: Span,
 }
 
 /// A turn that is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
-    pub flights: u64,
+    pub flights: u32,
     /// Without the round trip to the server.
-    pub database: Duration,
-    pub gateway: Duration,
+    pub database: Span,
+    pub gateway: Span,
 }
 
 /// The least round-trip times of both legs; zero where there is none to speak of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
-    pub client: Duration,
-    pub upstream: Duration,
+    pub client: Span,
+    pub upstream: Span,
 }
 
 /// The clock of one session.
@@ -71,8 +71,11 @@ pub struct FlightClock {
     since: Instant,
     paths: Paths,
     /// How much of the server's round trip the open turn has not yet shown.
-    on_the_path: Duration,
-    turn: Turn,
+    on_the_path: Span,
+    /// Of the open turn, as are the next two.
+    database: Span,
+    gateway: Span,
+    flights: u32,
     open: bool,
     begun: bool,
 }
@@ -86,12 +89,10 @@ impl FlightClock {
             },
             since: now,
             paths,
-            on_the_path: Duration::ZERO,
-            turn: Turn {
-                flights: 0,
-                database: Duration::ZERO,
-                gateway: Duration::ZERO,
-            },
+            on_the_path: Span::ZERO,
+            database: Span::ZERO,
+            gateway: Span::ZERO,
+            flights: 0,
             open: false,
             begun: false,
         }
@@ -102,19 +103,23 @@ impl FlightClock {
         self.paths = paths;
     }
 
+    pub const fn paths(&self) -> Paths {
+        self.paths
+    }
+
     /// Whether a turn is open. Bytes of the client that come while none is begin one.
     pub const fn in_turn(&self) -> bool {
         self.open
     }
 
     /// Flights of the open turn so far, those of this moment not yet among them.
-    pub const fn flights(&self) -> u64 {
-        self.turn.flights
+    pub const fn flights(&self) -> u32 {
+        self.flights
     }
 
     /// After a wait, `mover`'s bytes have just been taken. Gives the turn that this shows to be over.
     pub fn woke(&mut self, now: Instant, mover: Mover, spent: &mut Spent) -> Option<Turn> {
-        let waited = now.saturating_duration_since(self.since);
+        let waited = Span::from(now.saturating_duration_since(self.since));
         let over = match (self.phase, mover) {
             (Phase::Idle { .. }, Mover::Server) => return None,
             (Phase::Idle { in_transaction }, Mover::Client) => {
@@ -146,8 +151,8 @@ impl FlightClock {
         if !self.open {
             return None;
         }
-        self.turn.gateway += now.saturating_duration_since(self.since);
-        self.count(u64::from(flights), spent);
+        self.gateway += now.saturating_duration_since(self.since).into();
+        self.count(flights, spent);
         self.since = now;
         self.phase = phase;
         match phase {
@@ -165,14 +170,14 @@ impl FlightClock {
             return self.end(spent);
         }
         self.open = false;
-        let waited = now.saturating_duration_since(self.since);
+        let waited = Span::from(now.saturating_duration_since(self.since));
         self.charge(waited, spent);
         None
     }
 
-    fn begin(&mut self, gap: Duration, in_transaction: bool, spent: &mut Spent) {
+    fn begin(&mut self, gap: Span, in_transaction: bool, spent: &mut Spent) {
         let path = self.paths.client;
-        if !self.begun || gap > LONGEST_THOUGHT.max(path * 5) {
+        if !self.begun || gap > LONGEST_THOUGHT.max(path.times(5)) {
             spent.bursts += 1;
         } else {
             spent.think += gap.saturating_sub(path);
@@ -180,7 +185,7 @@ impl FlightClock {
         if self.begun && in_transaction {
             spent.idle_in_transaction += gap;
         }
-        self.turn = Turn::default();
+        (self.flights, self.database, self.gateway) = (0, Span::ZERO, Span::ZERO);
         self.on_the_path = self.paths.upstream;
         self.open = true;
         self.begun = true;
@@ -189,25 +194,30 @@ impl FlightClock {
     /// What opened and carried no flight (a goodbye, late copy data) was no turn.
     fn end(&mut self, spent: &mut Spent) -> Option<Turn> {
         self.open = false;
-        if self.turn.flights == 0 {
+        if self.flights == 0 {
             return None;
         }
         spent.network_client += self.paths.client;
         spent.network_upstream += self.paths.upstream;
-        Some(self.turn)
+        Some(Turn {
+            flights: self.flights,
+            database: self.database,
+            gateway: self.gateway,
+        })
     }
 
-    fn count(&mut self, new: u64, spent: &mut Spent) {
-        let (before, after) = (self.turn.flights, self.turn.flights + new);
-        self.turn.flights = after;
-        spent.flights += new;
+    fn count(&mut self, new: u32, spent: &mut Spent) {
+        let (before, after) = (self.flights, self.flights.saturating_add(new));
+        self.flights = after;
+        spent.flights = spent.flights.saturating_add(new);
         if after > 1 {
             // the first one learns only now that it is not alone
-            spent.pipelined += if before > 1 { new } else { after };
+            let more = if before > 1 { new } else { after };
+            spent.pipelined = spent.pipelined.saturating_add(more);
         }
     }
 
-    fn charge(&mut self, waited: Duration, spent: &mut Spent) {
+    fn charge(&mut self, waited: Span, spent: &mut Spent) {
         match self.phase {
             Phase::Idle { .. } => {}
             Phase::Request => spent.request += waited,
@@ -217,7 +227,7 @@ impl FlightClock {
                 let travelled = waited.min(self.on_the_path);
                 let worked = waited.saturating_sub(travelled);
                 self.on_the_path = self.on_the_path.saturating_sub(travelled);
-                self.turn.database += worked;
+                self.database += worked;
                 spent.database += worked;
             }
         }
@@ -225,7 +235,7 @@ impl FlightClock {
 }
 
 /// A longer gap between an answer and the next request (or one of five round trips) is idleness, and begins a new burst.
-const LONGEST_THOUGHT: Duration = Duration::from_millis(50);
+const LONGEST_THOUGHT: Span = Span::from_millis(50);
 
 #[cfg(test)]
 #[path = "flight_tests.rs"]

@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, local::LocalHistogram};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
-use super::families::{Families, child};
+use super::{
+    Sweep,
+    families::{Families, child},
+};
 
 #[derive(Debug)]
 pub struct ListenerMeters {
@@ -17,7 +20,8 @@ pub struct ListenerMeters {
     probes: IntCounter,
     openings: IntGauge,
     phases: [Histogram; Phase::ALL.len()],
-    overhead: Histogram,
+    pub(super) overhead: Histogram,
+    sweep: Arc<Sweep>,
     /// Unknown until somebody has asked, and then it has a series: an idle gateway is no alarm.
     upstream_up: OnceLock<IntGauge>,
     upstream_rtt: Gauge,
@@ -43,7 +47,7 @@ pub enum Phase {
 pub struct Opening(IntGauge);
 
 impl ListenerMeters {
-    pub(super) fn new(families: &Arc<Families>, name: &str) -> Self {
+    pub(super) fn new(families: &Arc<Families>, sweep: &Arc<Sweep>, name: &str) -> Self {
         let of = [name];
         for version in ["1.2", "1.3"] {
             child(&families.tls_handshakes, &[name, version, "success"]);
@@ -56,6 +60,7 @@ impl ListenerMeters {
             openings: child(&families.openings_in_progress, &of),
             phases: Phase::ALL
                 .map(|phase| child(&families.opening_duration, &[name, phase.label()])),
+            sweep: Arc::clone(sweep),
             overhead: child(&families.gateway_overhead, &of),
             upstream_up: OnceLock::new(),
             upstream_rtt: child(&families.upstream_rtt, &of),
@@ -102,8 +107,13 @@ impl ListenerMeters {
         self.upstream_up(true);
         self.upstream_connect.observe(took.as_secs_f64());
         if let Some(rtt) = rtt {
-            self.upstream_rtt.set(rtt.as_secs_f64());
+            self.upstream_rtt(rtt);
         }
+    }
+
+    /// The kernel's least round-trip time of a connection to the server; zero for a unix socket.
+    pub fn upstream_rtt(&self, rtt: Duration) {
+        self.upstream_rtt.set(rtt.as_secs_f64());
     }
 
     /// `reason` is a word of a closed set, such as `refused` or `timeout`.
@@ -137,8 +147,10 @@ impl ListenerMeters {
         self.frames_lost.inc();
     }
 
-    pub(super) fn local_overhead(&self) -> LocalHistogram {
-        self.overhead.local()
+    /// The beat at which sessions tell.
+    #[inline]
+    pub fn sweep(&self) -> &Sweep {
+        &self.sweep
     }
 }
 

@@ -7,7 +7,9 @@ mod flight;
 mod listener;
 mod origin;
 mod rtt;
+mod span;
 mod status;
+mod sweep;
 mod tally;
 
 use std::{
@@ -22,7 +24,9 @@ use families::{Families, child};
 pub use flight::{FlightClock, Mover, Paths, Phase as FlightPhase, Spent, Turn};
 pub use listener::{ListenerMeters, Opening, Phase};
 pub use origin::{Attendance, OriginMeters};
+pub use span::Span;
 pub use status::{OriginStatus, Refusals};
+pub use sweep::Sweep;
 pub use tally::Tally;
 
 /// All meters of the process.
@@ -31,6 +35,7 @@ pub struct Meters {
     registry: Registry,
     families: Arc<Families>,
     handles: RwLock<Handles>,
+    sweep: Arc<Sweep>,
 }
 
 /// An origin as the meters need to know it, on one of the listeners that it may use.
@@ -67,6 +72,7 @@ impl Meters {
             registry,
             families,
             handles: RwLock::default(),
+            sweep: Arc::default(),
         })
     }
 
@@ -130,10 +136,9 @@ impl Meters {
     /// The handles of a listener, which must be one of the configuration.
     pub fn listener(&self, listener: &str) -> Arc<ListenerMeters> {
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
-        let meters = handles
-            .listeners
-            .entry(listener.into())
-            .or_insert_with(|| Arc::new(ListenerMeters::new(&self.families, listener)));
+        let meters = handles.listeners.entry(listener.into()).or_insert_with(|| {
+            Arc::new(ListenerMeters::new(&self.families, &self.sweep, listener))
+        });
         Arc::clone(meters)
     }
 
@@ -188,6 +193,14 @@ impl Meters {
     /// `kind` says what the certificate is for, such as `listener` or `ca`.
     pub fn certificate_expiry(&self, kind: &'static str, at: SystemTime) {
         child(&self.families.tls_certificate_expiry, &[kind]).set(timestamp(at));
+    }
+
+    /// Has the sessions tell their numbers, once a second and for ever.
+    pub async fn keep_told(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(sweep::BEAT).await;
+            self.sweep.strike();
+        }
     }
 
     /// Everything in Prometheus' text format.

@@ -2,54 +2,66 @@
 
 use prometheus::local::LocalHistogram;
 
-use super::{ListenerMeters, OriginMeters, Spent, Turn};
+use super::{ListenerMeters, OriginMeters, Spent, Turn, span::Span};
 
-/// Plain counters of one session: adding costs nothing that another core could see. Told at most once a second.
-#[derive(Debug)]
+/// Plain counters of one session: adding costs nothing that another core could see. Told about once a second.
+#[derive(Debug, Default)]
 pub struct Tally {
     pub received: u64,
     pub transmitted: u64,
-    pub transactions: u64,
+    pub transactions: u32,
     pub spent: Spent,
+    /// The beat at which the session joined the sweep, to tell at the next.
+    pub joined: Option<u32>,
+    /// Turns that went straight into the shared histograms.
+    shared: u32,
+    /// Where many turns are gathered first.
+    own: Option<Box<Own>>,
+}
+
+#[derive(Debug)]
+struct Own {
     database: LocalHistogram,
     overhead: LocalHistogram,
 }
 
 impl Tally {
-    pub fn new(origin: &OriginMeters, listener: &ListenerMeters) -> Self {
-        Self {
-            received: 0,
-            transmitted: 0,
-            transactions: 0,
-            spent: Spent::default(),
-            database: origin.database_duration.local(),
-            overhead: listener.local_overhead(),
-        }
-    }
-
     /// A turn of several flights has no time of its own for each, so only single ones go into the histograms.
-    pub fn turn(&mut self, turn: Turn) {
-        if turn.flights == 1 {
-            self.database.observe(turn.database.as_secs_f64());
-            self.overhead.observe(turn.gateway.as_secs_f64());
+    pub fn turn(&mut self, turn: Turn, origin: &OriginMeters, listener: &ListenerMeters) {
+        if turn.flights != 1 {
+            return;
         }
+        let (database, overhead) = (turn.database.as_secs_f64(), turn.gateway.as_secs_f64());
+        if self.shared < FEW {
+            self.shared += 1;
+            origin.database_duration.observe(database);
+            listener.overhead.observe(overhead);
+            return;
+        }
+        let own = self.own.get_or_insert_with(|| {
+            Box::new(Own {
+                database: origin.database_duration.local(),
+                overhead: listener.overhead.local(),
+            })
+        });
+        own.database.observe(database);
+        own.overhead.observe(overhead);
     }
 
-    /// Tells the origin all of it, and begins at zero.
-    pub fn tell(&mut self, origin: &OriginMeters) {
-        let spent = std::mem::take(&mut self.spent);
+    /// Tells the origin all of it. Its own histograms tell by being dropped.
+    pub fn tell(self, origin: &OriginMeters) {
+        let spent = self.spent;
         for (counter, count) in [
-            (&origin.receive_bytes, std::mem::take(&mut self.received)),
-            (
-                &origin.transmit_bytes,
-                std::mem::take(&mut self.transmitted),
-            ),
-            (&origin.transactions, std::mem::take(&mut self.transactions)),
-            (&origin.flights, spent.flights),
-            (&origin.flights_pipelined, spent.pipelined),
-            (&origin.bursts, spent.bursts),
+            (&origin.receive_bytes, self.received),
+            (&origin.transmit_bytes, self.transmitted),
+            (&origin.transactions, self.transactions.into()),
+            (&origin.flights, spent.flights.into()),
+            (&origin.flights_pipelined, spent.pipelined.into()),
+            (&origin.bursts, spent.bursts.into()),
         ] {
-            counter.inc_by(count);
+            if count > 0 {
+                counter.inc_by(count);
+            }
         }
         for (seconds, time) in [
             (&origin.network_client, spent.network_client),
@@ -63,11 +75,12 @@ impl Tally {
                 spent.idle_in_transaction,
             ),
         ] {
-            if !time.is_zero() {
+            if time > Span::ZERO {
                 seconds.inc_by(time.as_secs_f64());
             }
         }
-        self.database.flush();
-        self.overhead.flush();
     }
 }
+
+/// So many turns a second cost less in the shared histograms than memory of their own would.
+const FEW: u32 = 16;

@@ -1,4 +1,4 @@
-//! Listening sockets, and how accepted ones are set. Floor 1.
+//! Listening sockets, and how both legs are set. Floor 1.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -20,18 +20,24 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // a restart must not wait for the old connections' TIME_WAIT
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // accepted sockets inherit what their listener has
+    set(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-/// Sets a TCP socket of either leg: no delay for small messages, and a dead peer is noticed.
+/// Sets a connection to a server as [`bind`] sets those of clients.
 pub fn tune(socket: &TcpStream) -> io::Result<()> {
+    set(&SockRef::from(socket))
+}
+
+/// No delay for small messages, and a dead peer is noticed.
+fn set(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(10))
         .with_retries(6);
-    let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
@@ -61,13 +67,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_accepted_socket_sends_small_messages_at_once() {
+    async fn both_legs_send_small_messages_at_once_and_notice_a_dead_peer() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        tune(&client).unwrap();
-        assert!(client.nodelay().unwrap());
-        assert!(SockRef::from(&client).keepalive().unwrap());
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (dialled, accepted) = tokio::join!(connecting, listener.accept());
+        let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());
+        tune(&dialled).unwrap();
+        for socket in [&dialled, &accepted] {
+            assert!(socket.nodelay().unwrap());
+            let socket = SockRef::from(socket);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 10);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        }
     }
 }

@@ -12,10 +12,7 @@ use super::{
     Tasks,
     systemd::{Pulse, beat_every},
 };
-use crate::{
-    net,
-    session::{self, Accepted, Door, Gateway},
-};
+use crate::session::{self, Accepted, Door, Gateway};
 
 /// One bound address of a listener.
 pub(super) struct Entrance {
@@ -48,8 +45,6 @@ impl Entrance {
     }
 
     fn let_in(&self, socket: TcpStream, address: std::net::IpAddr) {
-        // fails when the client has left already, which the session finds by itself
-        let _left = net::tune(&socket);
         let (door, gateway) = (Arc::clone(&self.door), Arc::clone(&self.gateway));
         let accepted = Accepted::new(socket, address, door, gateway);
         self.sessions.spawn("session", session::serve(accepted));
@@ -151,6 +146,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net;
 
     #[test]
     fn pauses_double_up_to_a_second_and_begin_anew_after_a_success() {

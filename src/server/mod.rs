@@ -86,6 +86,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
         admin::serve(admin, Arc::clone(&house), services.clone()),
     );
     services.spawn("clock", clock::keep(Arc::clone(&house)));
+    services.spawn("meters", Arc::clone(&house.gateway.meters).keep_told());
     services.spawn("watchdog", systemd::watchdog(pulses));
     announce(&house);
     systemd::ready(&house.in_a_line());

@@ -139,11 +139,10 @@ async fn dial(visit: &Visit, permit: &Permit, within: Duration) -> Result<Stream
     let began = Instant::now();
     match visit.door.upstream.connect(permit, within).await {
         Ok(upstream) => {
-            let rtt = upstream
-                .tcp()
-                .map_or(Some(Duration::ZERO), kernel::tcp_min_rtt);
-            meters.phase(Phase::Dial, began.elapsed());
-            meters.upstream_connected(began.elapsed(), rtt);
+            let took = began.elapsed();
+            meters.phase(Phase::Dial, took);
+            // its round trip is better known after the login
+            meters.upstream_connected(took, None);
             Ok(upstream)
         }
         Err(error) => {
@@ -166,6 +165,7 @@ impl LoggedIn {
             .tcp()
             .and_then(kernel::tcp_min_rtt)
             .unwrap_or_default();
+        visit.door.meters.upstream_rtt(upstream_rtt);
         let meters = tenure.meters();
         meters.opened(turns, client_rtt);
         let reason = Reason::Allowed.label();
@@ -197,11 +197,10 @@ impl LoggedIn {
 
     /// To the end of the session, and its line in the log. Not an `async fn`: that would hold what it is made of beside it.
     pub(super) fn relay(self) -> impl Future<Output = ()> + Send {
-        let visit = self.visit;
         let line = Line {
             origin: self.attendance,
-            listener: Arc::clone(&visit.door.meters),
-            since: visit.since,
+            listener: Arc::clone(&self.visit.door.meters),
+            since: self.visit.since,
             client_rtt: self.client_rtt,
             upstream_rtt: self.upstream_rtt,
         };
@@ -214,7 +213,7 @@ impl LoggedIn {
             let end = (&mut relay).await;
             let parting = {
                 let over = relay.close(end);
-                log_end(&visit, &over.orders, &over.closed);
+                log_end(&over.orders, &over.closed);
                 over.parting
             };
             parting.await;
@@ -226,7 +225,7 @@ impl LoggedIn {
 struct Rule {
     tenure: Tenure,
     /// The order to end that was given, so that only a stricter one follows.
-    ending: Option<Revocation>,
+    ending: Option<Box<Revocation>>,
 }
 
 impl Orders for Rule {
@@ -248,7 +247,7 @@ impl Orders for Rule {
 
 impl Rule {
     fn end(&mut self, revocation: Revocation) -> Option<Order> {
-        let stricter = match &self.ending {
+        let stricter = match self.ending.as_deref() {
             None => {
                 self.tenure.gateway.count_revoked();
                 self.tenure
@@ -269,13 +268,13 @@ impl Rule {
             Some(by) => Order::Drain { farewell, by },
             None => Order::Cut { farewell },
         };
-        self.ending = Some(revocation);
+        self.ending = Some(Box::new(revocation));
         Some(order)
     }
 }
 
 /// The access log: one line for each session, at its end.
-fn log_end(visit: &Visit, rule: &Rule, closed: &Closed) {
+fn log_end(rule: &Rule, closed: &Closed) {
     let tenure = &rule.tenure;
     let claim = &tenure.claim;
     let ending = rule.ending.as_ref();
@@ -300,7 +299,7 @@ fn log_end(visit: &Visit, rule: &Rule, closed: &Closed) {
         generation = tenure.permit.generation(),
         r#in = closed.received,
         out = closed.transmitted,
-        ms = report::millis(visit.since),
+        ms = u64::try_from(closed.lasted.as_millis()).unwrap_or(u64::MAX),
     );
 }
 

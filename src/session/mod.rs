@@ -165,14 +165,20 @@ impl fmt::Debug for Gateway {
 
 /// The whole life of a connection. Never fails: what goes wrong is told, counted and logged.
 ///
-/// Opening, relay and refusal are boxed each on its own, so that an idle session holds no more than its relay.
+/// Opening and relay are boxed each on its own, so that an idle session holds no more than its relay.
 pub fn serve(accepted: Accepted) -> impl Future<Output = ()> + Send {
-    let opening = Box::pin(open(accepted));
+    let opening = Box::pin(async {
+        match open(accepted).await {
+            Ok(relay) => relay,
+            Err(refused) => {
+                refused.report();
+                None
+            }
+        }
+    });
     async {
-        match opening.await {
-            Ok(Some(relay)) => relay.await,
-            Ok(None) => {}
-            Err(refused) => refused.report(),
+        if let Some(relay) = opening.await {
+            relay.await;
         }
     }
 }
@@ -180,7 +186,7 @@ pub fn serve(accepted: Accepted) -> impl Future<Output = ()> + Send {
 type Relaying = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// From the accepted socket to the database's own yes. `None` is a cancel request or a probe, which never become sessions.
-async fn open(accepted: Accepted) -> Result<Option<Relaying>, Box<report::Refused>> {
+async fn open(accepted: Accepted) -> Result<Option<Relaying>, report::Refused> {
     let screened = accepted.screen().await?;
     let greeted = match screened.greet().await? {
         Knock::Session(greeted) => greeted,

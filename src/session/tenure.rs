@@ -225,11 +225,13 @@ const fn closing_down() -> Denial {
     }
 }
 
+type Bell = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Tells when what stands has changed, cheaply enough to be asked at every turn of the relay.
 struct Notice {
     standing: watch::Receiver<Standing>,
     /// Registered with the channel; only polled when that may say something new.
-    bell: Pin<Box<dyn Future<Output = ()> + Send>>,
+    bell: Bell,
     /// Whom the bell wakes.
     wakes: Option<Waker>,
 }
@@ -237,7 +239,7 @@ struct Notice {
 impl Notice {
     fn of(standing: watch::Receiver<Standing>) -> Self {
         Self {
-            bell: Box::pin(ring(standing.clone())),
+            bell: ring(standing.clone()),
             standing,
             wakes: None,
         }
@@ -256,15 +258,18 @@ impl Notice {
             return Poll::Pending;
         }
         self.standing.mark_unchanged();
-        self.bell = Box::pin(ring(self.standing.clone()));
+        self.bell = ring(self.standing.clone());
         self.wakes = None;
         Poll::Ready(())
     }
 }
 
-async fn ring(mut standing: watch::Receiver<Standing>) {
-    if standing.changed().await.is_err() {
-        // the gateway itself is gone: nobody can change the policy any more
-        std::future::pending::<()>().await;
-    }
+/// An `async fn` would hold the receiver twice, in every session.
+fn ring(mut standing: watch::Receiver<Standing>) -> Bell {
+    Box::pin(async move {
+        if standing.changed().await.is_err() {
+            // the gateway itself is gone: nobody can change the policy any more
+            std::future::pending::<()>().await;
+        }
+    })
 }

@@ -1,45 +1,35 @@
 //! What a relay counts and times. Floor 3.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::Context,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, task::Context, time::SystemTime};
 
-use tokio::{
-    task::coop,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::Instant;
 
 use super::{Closed, End, Facts, Line};
 use crate::{
-    meter::{FlightClock, FlightPhase, Mover, OriginMeters, Paths, Tally},
+    meter::{
+        Attendance, FlightClock, FlightPhase, ListenerMeters, Mover, OriginMeters, Paths, Tally,
+    },
     protocol::{Conversation, Standing},
 };
 
-/// The books of one session. What is not yet told to the meters is boxed, and an idle session has none.
+/// The books of one session.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    line: Line,
+    origin: Attendance,
+    listener: Arc<ListenerMeters>,
+    since: Instant,
     clock: FlightClock,
-    untold: Option<Box<Untold>>,
+    /// What is not yet told; an idle session has nothing to tell.
+    untold: Option<Box<Tally>>,
     /// Bytes have moved since the last settling.
     awake: bool,
     received: u64,
     transmitted: u64,
     /// Flights since the last look at the round-trip times, and when that was.
-    flights: u64,
-    looked: Instant,
+    flights: u32,
     retransmits: u32,
-}
-
-#[derive(Debug)]
-struct Untold {
-    tally: Tally,
-    due: Instant,
-    /// Set once, for a session that falls silent before it has told.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// In beats.
+    looked: u32,
 }
 
 /// The ways that wait for their sink.
@@ -55,15 +45,21 @@ impl Ledger {
         if let Some(rtt) = line.client_rtt {
             line.origin.client_rtt(rtt, 1);
         }
+        let paths = Paths {
+            client: line.client_rtt.unwrap_or_default().into(),
+            upstream: line.upstream_rtt.into(),
+        };
         Self {
-            clock: FlightClock::new(now, paths(&line)),
-            line,
+            looked: line.listener.sweep().beat(),
+            origin: line.origin,
+            listener: line.listener,
+            since: line.since,
+            clock: FlightClock::new(now, paths),
             untold: None,
             awake: false,
             received: 0,
             transmitted: 0,
             flights: 0,
-            looked: now,
             retransmits: 0,
         }
     }
@@ -86,9 +82,7 @@ impl Ledger {
             self.wake(now, Mover::Client);
         }
         self.received += bytes as u64;
-        if let Some(untold) = &mut self.untold {
-            untold.tally.received += bytes as u64;
-        }
+        self.tally().received += bytes as u64;
     }
 
     /// Bytes that were read before have been delivered.
@@ -105,53 +99,59 @@ impl Ledger {
             self.wake(Instant::now(), Mover::Server);
         }
         self.transmitted += bytes as u64;
-        if let Some(untold) = &mut self.untold {
-            untold.tally.transmitted += bytes as u64;
-        }
+        self.tally().transmitted += bytes as u64;
     }
 
     /// Nothing moves any more, the task is going to sleep. Tells whether it is time to [`look`](Self::look).
     pub(super) fn settle(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         conversation: &mut Conversation,
         blocked: Blocked,
     ) -> bool {
-        let now = self.awake.then(Instant::now);
-        if let Some(now) = now {
-            self.sleep(now, conversation, blocked);
+        if self.awake {
+            self.sleep(Instant::now(), conversation, blocked);
         }
-        if !self.is_due(cx, now) {
+        let Some(tally) = &mut self.untold else {
             return false;
+        };
+        let sweep = self.listener.sweep();
+        let beat = sweep.beat();
+        match tally.joined {
+            None => tally.joined = Some(sweep.join(cx.waker())),
+            Some(joined) if joined == beat => {}
+            Some(_) => {
+                self.tell();
+                return beat.wrapping_sub(self.looked) >= LOOK_EVERY;
+            }
         }
-        self.tell();
-        let now = now.unwrap_or_else(Instant::now);
-        now.saturating_duration_since(self.looked) >= LOOK_EVERY
+        false
     }
 
     /// Takes over what the kernel has measured meanwhile.
     pub(super) fn look(&mut self, client: Option<Facts>, server: Option<Facts>) {
-        self.looked = Instant::now();
+        self.looked = self.listener.sweep().beat();
+        let mut paths = self.clock.paths();
         if let Some(client) = client {
             if let Some(rtt) = client.min_rtt {
-                self.line.client_rtt = Some(rtt);
-                self.line.origin.client_rtt(rtt, self.flights);
+                paths.client = rtt.into();
+                self.origin.client_rtt(rtt, self.flights.into());
             }
             let again = client.retransmits.saturating_sub(self.retransmits);
-            self.line.origin.client_retransmits(u64::from(again));
+            self.origin.client_retransmits(u64::from(again));
             self.retransmits = client.retransmits;
         }
         if let Some(rtt) = server.and_then(|server| server.min_rtt) {
-            self.line.upstream_rtt = rtt;
+            paths.upstream = rtt.into();
         }
-        self.clock.set_paths(paths(&self.line));
+        self.clock.set_paths(paths);
         self.flights = 0;
     }
 
     /// The session counts as another origin's from now on.
     pub(super) fn move_to(&mut self, origin: Arc<OriginMeters>) {
         self.tell();
-        self.line.origin = origin.attend(SystemTime::now());
+        self.origin = origin.attend(SystemTime::now());
     }
 
     /// The session is over.
@@ -159,30 +159,28 @@ impl Ledger {
         mut self,
         end: End,
         conversation: &Conversation,
-        client: Option<Facts>,
+        client: impl FnOnce() -> Option<Facts>,
     ) -> Closed {
         let now = Instant::now();
-        if let Some(untold) = &mut self.untold
-            && let Some(turn) = self.clock.stopped(now, &mut untold.tally.spent)
-        {
-            untold.tally.turn(turn);
+        let tally = self.untold.get_or_insert_default();
+        if let Some(turn) = self.clock.stopped(now, &mut tally.spent) {
+            tally.turn(turn, &self.origin, &self.listener);
         }
         if self.flights > 0 {
-            self.look(client, None);
+            self.look(client(), None);
         }
         self.tell();
-        let lasted = now.saturating_duration_since(self.line.since);
-        self.line
-            .origin
-            .closed(end.label(), lasted, SystemTime::now());
+        let lasted = now.saturating_duration_since(self.since);
+        self.origin.closed(end.label(), lasted, SystemTime::now());
         if conversation.lost() {
-            self.line.listener.frame_lost();
+            self.listener.frame_lost();
         }
+        let rtt = self.clock.paths().client;
         Closed {
             end,
             received: self.received,
             transmitted: self.transmitted,
-            client_rtt: self.line.client_rtt,
+            client_rtt: (!rtt.is_zero()).then(|| rtt.as_duration()),
             frame_lost: conversation.lost(),
             lasted,
         }
@@ -190,28 +188,19 @@ impl Ledger {
 
     fn wake(&mut self, now: Instant, mover: Mover) {
         self.awake = true;
-        let Self { line, untold, .. } = self;
-        let untold = untold.get_or_insert_with(|| {
-            Box::new(Untold {
-                tally: Tally::new(&line.origin, &line.listener),
-                due: now + TELL_EVERY,
-                timer: None,
-            })
-        });
-        if let Some(turn) = self.clock.woke(now, mover, &mut untold.tally.spent) {
-            untold.tally.turn(turn);
+        let tally = self.untold.get_or_insert_default();
+        if let Some(turn) = self.clock.woke(now, mover, &mut tally.spent) {
+            tally.turn(turn, &self.origin, &self.listener);
         }
     }
 
     fn sleep(&mut self, now: Instant, conversation: &mut Conversation, blocked: Blocked) {
         self.awake = false;
-        let Some(untold) = &mut self.untold else {
-            return;
-        };
         let counts = conversation.take_counts();
-        self.flights += u64::from(counts.flights);
-        untold.tally.transactions += u64::from(counts.transactions);
-        let alone = self.clock.flights() + u64::from(counts.flights) <= 1;
+        self.flights = self.flights.saturating_add(counts.flights);
+        let tally = self.untold.get_or_insert_default();
+        tally.transactions = tally.transactions.saturating_add(counts.transactions);
+        let alone = self.clock.flights().saturating_add(counts.flights) <= 1;
         let phase = match conversation.standing() {
             _ if blocked.to_client => FlightPhase::Transfer,
             Standing::Idle { in_transaction } => FlightPhase::Idle { in_transaction },
@@ -220,45 +209,23 @@ impl Ledger {
             Standing::Owing => FlightPhase::Database,
             Standing::Undecided => FlightPhase::Undecided,
         };
-        let spent = &mut untold.tally.spent;
+        let spent = &mut tally.spent;
         if let Some(turn) = self.clock.settled(now, phase, counts.flights, spent) {
-            untold.tally.turn(turn);
+            tally.turn(turn, &self.origin, &self.listener);
         }
     }
 
-    /// `now` is known where bytes have moved.
-    fn is_due(&mut self, cx: &mut Context<'_>, now: Option<Instant>) -> bool {
-        let Some(untold) = &mut self.untold else {
-            return false;
-        };
-        match (&mut untold.timer, now) {
-            // to ask the timer each time would cost more than all the books
-            (Some(_), Some(now)) => now >= untold.due,
-            (Some(timer), None) => timer.as_mut().poll(cx).is_ready(),
-            // with an exhausted budget it could not be set, but then the task is woken at once
-            (None, _) if !coop::has_budget_remaining() => false,
-            (none, _) => {
-                let timer = none.insert(Box::pin(sleep_until(untold.due)));
-                timer.as_mut().poll(cx).is_ready()
-            }
-        }
+    #[inline]
+    fn tally(&mut self) -> &mut Tally {
+        self.untold.get_or_insert_default()
     }
 
     fn tell(&mut self) {
-        if let Some(mut untold) = self.untold.take() {
-            untold.tally.tell(&self.line.origin);
+        if let Some(tally) = self.untold.take() {
+            tally.tell(&self.origin);
         }
     }
 }
 
-fn paths(line: &Line) -> Paths {
-    Paths {
-        client: line.client_rtt.unwrap_or_default(),
-        upstream: line.upstream_rtt,
-    }
-}
-
-/// How long numbers may wait to be seen.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// How often the kernel is asked, while there is traffic.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often the kernel is asked while there is traffic, in beats of a second.
+const LOOK_EVERY: u32 = 30;

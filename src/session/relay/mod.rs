@@ -171,7 +171,8 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     /// Closes the books, and gives what remains to be said and done on the sockets.
     pub fn close(self, end: End) -> Over<O, impl Future<Output = ()>> {
         let conversation = &self.conversation;
-        let closed = self.ledger.close(end, conversation, self.client.facts());
+        let facts = || self.client.facts();
+        let closed = self.ledger.close(end, conversation, facts);
         let ours = match end {
             // there is nobody to talk to
             End::ClientBroke | End::ClientLeft => None,
@@ -420,8 +421,8 @@ impl Leg for Stream {
 }
 
 thread_local! {
-    /// Lent to whichever session of the thread is being polled.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_SIZE].into());
+    /// Lent to whichever session of the thread is being polled. Its pages cost nothing until a read fills them.
+    static BUFFER: RefCell<[u8; BUFFER_SIZE]> = const { RefCell::new([0; BUFFER_SIZE]) };
 }
 
 const BUFFER_SIZE: usize = 64 * 1024;

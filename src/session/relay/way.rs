@@ -11,13 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes on their way from a source to a sink. Holds none of its own but what a short write left over.
 #[derive(Debug, Default)]
 pub(super) struct Way {
-    left: Vec<u8>,
-    /// How much of `left` is written.
-    written: usize,
+    /// Boxed, for an idle session has none.
+    left: Option<Box<Leftovers>>,
     /// The sink was written to since its last flush.
     unflushed: bool,
     source_ended: bool,
     sink_closed: bool,
+}
+
+#[derive(Debug)]
+struct Leftovers {
+    bytes: Vec<u8>,
+    written: usize,
 }
 
 /// What a look at the source gave.
@@ -72,7 +77,10 @@ impl Way {
         let taken = write(cx, sink, bytes)?;
         self.unflushed = true;
         if let Some(rest @ [_, ..]) = bytes.get(taken..) {
-            self.left = rest.to_vec();
+            self.left = Some(Box::new(Leftovers {
+                bytes: rest.to_vec(),
+                written: 0,
+            }));
         }
         Ok(())
     }
@@ -83,14 +91,15 @@ impl Way {
         cx: &mut Context<'_>,
         sink: &mut (impl AsyncWrite + Unpin),
     ) -> Result<bool, Deaf> {
-        let rest = self.left.get(self.written..).unwrap_or_default();
+        let Some(left) = &mut self.left else {
+            return Ok(false);
+        };
+        let rest = left.bytes.get(left.written..).unwrap_or_default();
         let taken = write(cx, sink, rest)?;
         self.unflushed = true;
-        self.written += taken;
-        if self.written >= self.left.len() {
-            // its memory too: an idle session keeps none
-            self.left = Vec::new();
-            self.written = 0;
+        left.written += taken;
+        if left.written >= left.bytes.len() {
+            self.left = None;
         }
         Ok(taken > 0)
     }
@@ -144,7 +153,7 @@ impl Way {
 
     /// Whether bytes were taken from the source that the sink has not been given.
     pub(super) const fn has_leftovers(&self) -> bool {
-        !self.left.is_empty()
+        self.left.is_some()
     }
 
     /// Whether bytes wait for the sink to take them, in its own buffers too.
@@ -163,8 +172,11 @@ impl Way {
     }
 
     /// What was taken from the source and not given to the sink.
-    pub(super) fn into_leftovers(mut self) -> Vec<u8> {
-        self.left.split_off(self.written.min(self.left.len()))
+    pub(super) fn into_leftovers(self) -> Vec<u8> {
+        self.left.map_or_else(Vec::new, |mut left| {
+            let written = left.written.min(left.bytes.len());
+            left.bytes.split_off(written)
+        })
     }
 }
 
