@@ -47,7 +47,28 @@ fn what_holds_for_any_bytes_holds_for_the_corpus_bent_in_every_place() {
     }
 }
 
-/// Runs every fuzz target over one input.
+#[test]
+fn allowlists_are_taken_or_told_as_written_down() {
+    for (name, bytes, expected) in files("allowlists", "yaml") {
+        assert_eq!(allowlist(&bytes), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_holds_for_any_text_holds_for_allowlists_bent_in_every_place() {
+    for (_, bytes, _) in files("allowlists", "yaml") {
+        for at in 0..bytes.len() {
+            properties::config(&bytes[..at]);
+            for with in *b"\0:{&" {
+                let mut bent = bytes.clone();
+                bent[at] = with;
+                properties::config(&bent);
+            }
+        }
+    }
+}
+
+/// Runs every fuzz target for bytes over one input.
 fn everything(bytes: &[u8]) {
     properties::opening(bytes);
     properties::startup(bytes);
@@ -65,13 +86,20 @@ fn everything(bytes: &[u8]) {
 
 /// What a folder of the corpus holds: name, bytes, and what must be read from them.
 fn recorded(folder: &str) -> Vec<(String, Vec<u8>, String)> {
+    files(folder, "bin")
+}
+
+fn files(folder: &str, suffix: &str) -> Vec<(String, Vec<u8>, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/corpus")
         .join(folder);
     let mut all: Vec<_> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "bin"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == suffix)
+        })
         .map(|path| {
             let expected = fs::read_to_string(path.with_extension("txt")).unwrap_or_default();
             (
@@ -84,6 +112,22 @@ fn recorded(folder: &str) -> Vec<(String, Vec<u8>, String)> {
     all.sort();
     assert!(!all.is_empty(), "no corpus in {}", folder.display());
     all
+}
+
+/// One line for each problem of an allowlist; the last one says whether it is taken.
+fn allowlist(bytes: &[u8]) -> String {
+    let read = properties::allowlist(std::str::from_utf8(bytes).unwrap());
+    let (problems, end) = match &read {
+        Ok(loaded) => (loaded.warnings.as_slice(), "taken"),
+        Err(problems) => (problems.as_slice(), "refused"),
+    };
+    let mut lines = String::new();
+    for problem in problems {
+        let place = problem.place.as_ref();
+        let (line, column) = place.map_or((0, 0), |place| (place.line, place.column));
+        writeln!(lines, "{line}:{column} {}", problem.message).unwrap();
+    }
+    lines + end + "\n"
 }
 
 /// One line for each packet of an opening.

@@ -3,7 +3,11 @@
 //! Only the public interface is used. Where there is something to compare with, it is written here a second time, the way the
 //! server does it, and not the way we do.
 
+use std::time::SystemTime;
+
 use doorward::{
+    config::{self, Environment, Overrides, Problem, Severity},
+    policy::From,
     protocol::postgres::{Exchange, Step},
     wire::{
         Parsed,
@@ -147,6 +151,52 @@ pub fn refusal(bytes: &[u8]) {
     assert_eq!(tags[5..], [None, None]);
     let old = error.encode(ErrorForm::Version2);
     assert_eq!(old.iter().position(|byte| *byte == 0), Some(old.len() - 1));
+}
+
+/// Whatever a file holds, it is taken or told in full; and none that is taken admits everybody.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match allowlist(text) {
+        Ok(loaded) => {
+            assert_eq!(loaded.text, text);
+            let froms = loaded.rules.origins.iter().flat_map(|origin| &origin.from);
+            for from in froms {
+                let From::Network(network) = from else {
+                    panic!("`any` needs a proof");
+                };
+                let narrowest = if network.addr().is_ipv4() { 8 } else { 24 };
+                assert!(network.prefix_len() >= narrowest, "{network}");
+            }
+            assert!(loaded.rules.origins.iter().all(|o| !o.from.is_empty()));
+            told(text, &loaded.warnings);
+        }
+        Err(problems) => {
+            let problems = problems.as_slice();
+            assert!(problems.iter().any(|one| one.severity == Severity::Error));
+            told(text, problems);
+        }
+    }
+}
+
+/// Reads a text as the allowlist of a machine with no environment and no flags.
+pub fn allowlist(text: &str) -> Result<config::Loaded, config::Problems> {
+    let (environment, flags) = (Environment::default(), Overrides::default());
+    config::parse("file", text, &environment, &flags, SystemTime::UNIX_EPOCH)
+}
+
+/// Each problem is at a place that there is, and nothing of the file's own moves the cursor of a terminal.
+fn told(text: &str, problems: &[Problem]) {
+    let lines = text.split(['\n', '\r']).count();
+    for problem in problems {
+        let shown = problem.to_string();
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'));
+        if let Some(place) = &problem.place {
+            assert!((1..=lines).contains(&(place.line as usize)), "{shown}");
+            assert!(place.column >= 1 && place.width >= 1, "{shown}");
+        }
+    }
 }
 
 /// A packet that opens a connection, when it is not too long to be one.
