@@ -242,6 +242,10 @@ fn text(name: &str, bytes: Vec<u8>) -> Result<String, Problems> {
 impl Environment {
     /// Reads the environment once. Variables that are not UTF-8 are left out: none of ours is such.
     pub fn of_process() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
         let variables = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
         let owner = std::fs::metadata(RUN).map(|folder| folder.uid()).ok();

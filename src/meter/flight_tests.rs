@@ -1,3 +1,5 @@
+//! Flights told by hand: whose time each moment is.
+
 use super::*;
 
 const IDLE: Phase = Phase::Idle {

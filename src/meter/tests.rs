@@ -1,3 +1,5 @@
+//! What the metrics page promises: names, closed labels, children that come and go with their origin.
+
 use super::*;
 
 fn declared(origin: &str) -> Declared {

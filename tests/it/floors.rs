@@ -31,7 +31,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Where the code of a file ends and its unit tests begin; those may look anywhere.
 const TESTS: &str = "#[cfg(test)]\nmod tests {";
 
-fn source_files(root: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn source_files(root: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -56,7 +56,7 @@ fn module_of(root: &Path, file: &Path) -> Option<String> {
 }
 
 /// The code without comments (a doc link upwards is no dependency), spaces and unit tests.
-fn code_of(source: &str) -> String {
+pub(crate) fn code_of(source: &str) -> String {
     let before_tests = source.split(TESTS).next().unwrap();
     before_tests
         .lines()

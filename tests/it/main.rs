@@ -21,6 +21,7 @@ mod faults;
 mod floors;
 mod harness;
 mod harness_works;
+mod invariants;
 mod limits;
 mod openings;
 mod refusals;

@@ -1,3 +1,5 @@
+//! Sessions told by their messages: what stands open, and when we may speak.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Openings against a real socket and a real TLS client: every order of negotiation, and what is stuffed between.
+
 use tokio::{io::AsyncWrite, net::TcpListener};
 use tokio_rustls::{
     TlsConnector,

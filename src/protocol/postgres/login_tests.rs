@@ -1,3 +1,5 @@
+//! Logins between a client and a server made of bytes: what is relayed, and what never is.
+
 use std::{
     future::{pending, ready},
     time::Duration,

@@ -1,3 +1,5 @@
+//! The relay between two pipes: nothing lost, and every way to end.
+
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 

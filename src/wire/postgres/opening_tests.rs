@@ -1,3 +1,5 @@
+//! Lengths and codes at their bounds, and bytes that come one at a time.
+
 use super::*;
 use crate::wire::postgres::ErrorForm;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Startup packets that can be read in two ways, and the one reading of the others.
+
 use super::*;
 use crate::wire::{Parsed, postgres::Opening};
 use proptest::prelude::*;
