@@ -147,7 +147,7 @@ impl House {
         let origins = policy.origins().len();
         let live = self.swap(&policy, &settings, &certificate);
         self.gateway.meters.configured(generation, now);
-        source::keep_as_last_good(&settings.state_dir, &text);
+        let state_dir = settings.state_dir.clone();
         *self.lock() = InForce {
             settings,
             certificate,
@@ -155,6 +155,11 @@ impl House {
             source: self.source.to_string(),
             problem: None,
         };
+        // waits for the disk, which no session may
+        let kept = spawn_blocking(move || source::keep_as_last_good(&state_dir, &text)).await;
+        if kept.is_err() {
+            tracing::error!(event = "last_good_not_kept", "a panic, see above");
+        }
         let (decided_again, revoked) = self.count_since(decided, revoked, live).await;
         Ok(Reloaded {
             generation,
