@@ -171,7 +171,7 @@ fn read_bounded(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
 }
 
 /// The registered name of PostgreSQL's protocol (RFC 7301, IANA).
-const ALPN: &[u8] = b"postgresql";
+pub const ALPN: &[u8] = b"postgresql";
 const AES_128_GCM: [CipherSuite; 3] = [
     CipherSuite::TLS13_AES_128_GCM_SHA256,
     CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,

@@ -1,7 +1,7 @@
 //! The dialogues: greet a client, read its opening, log it in at the database, say no. Floor 2.
 //!
-//! One module for each protocol. What differs between them ends here: a session sees streams, a claim, and the moments at which it may
-//! speak.
+//! One module for each protocol. What differs between them ends here: a session sees streams, a claim, and the moments at
+//! which it may speak.
 
 pub mod postgres;
 

@@ -17,7 +17,7 @@ use tokio_rustls::{
 };
 
 use crate::{
-    net::Stream,
+    net::{Stream, tls::ALPN},
     policy::TlsVersion,
     wire::{
         Parsed,
@@ -143,8 +143,8 @@ struct Secured {
 }
 
 impl Secured {
-    /// Reads the opening inside TLS. As in the server, `ssl_refusable` (direct TLS) lets one `SSLRequest` be answered `N`; anything else
-    /// that would negotiate once more is an unknown version.
+    /// Reads the opening inside TLS. As in the server, `ssl_refusable` (direct TLS) lets one `SSLRequest` be answered `N`;
+    /// anything else that would negotiate once more is an unknown version.
     async fn ask(mut self, turns: u32, mut ssl_refusable: bool) -> Result<Greeted, GreetError> {
         let mut turns = turns;
         loop {
@@ -260,7 +260,6 @@ fn has_more(socket: &TcpStream) -> io::Result<bool> {
 
 /// The content type of a TLS record that holds a `ClientHello`. No packet begins so: it would be 369 MB long.
 const TLS_HANDSHAKE: u8 = 0x16;
-const ALPN: &[u8] = b"postgresql";
 /// Plaintext and ciphertext that a TLS connection may hold back for a slow peer.
 const TLS_BUFFER: usize = 16 * 1024;
 

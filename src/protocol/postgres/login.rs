@@ -1,7 +1,8 @@
 //! From the startup packet to the first `ReadyForQuery`: the database's own authentication, relayed message by message. Floor 2.
 //!
-//! Only whole messages reach the client, so that at any moment one of ours may follow. From the client only `p` is taken, and only when
-//! the server has asked: a second startup packet never gets anywhere, and nothing sent ahead is read, so nothing is lost.
+//! Only whole messages reach the client, so that at any moment one of ours may follow. From the client only `p` is taken,
+//! and only when the server has asked: a second startup packet never gets anywhere, and nothing sent ahead is read, so
+//! nothing is lost.
 
 use std::{io, pin::pin};
 
@@ -28,7 +29,8 @@ pub struct Terms<I> {
     pub interrupted: I,
 }
 
-/// A session that the database has said yes to. No byte is lost: what came behind the server's `ReadyForQuery` has been handed on.
+/// A session that the database has said yes to. No byte is lost: what came behind the server's `ReadyForQuery` has been
+/// handed on.
 #[derive(Debug)]
 pub struct LoggedIn {
     pub cancel_key: Option<CancelKey>,
@@ -69,8 +71,8 @@ pub enum LoginError {
     UpstreamBroke(#[source] io::Error),
 }
 
-/// Relays the login. After any error but a broken client the client stands between two messages and may be told. Not cancel safe: a
-/// call that is dropped may have written half a message.
+/// Relays the login. After any error but a broken client the client stands between two messages and may be told. Not
+/// cancel safe: a call that is dropped may have written half a message.
 ///
 /// # Errors
 /// Every way in which a login can end before the session begins.

@@ -13,8 +13,8 @@ use crate::{
     wire::postgres::{ErrorForm, ErrorResponse},
 };
 
-/// Writes the last words to a client and closes. What it still sends is read for a moment: a close with unread bytes is a reset, and
-/// a reset can overtake the words.
+/// Writes the last words to a client and closes. What it still sends is read for a moment: a close with unread bytes is a
+/// reset, and a reset can overtake the words.
 pub async fn refuse(mut client: Stream, words: &[u8]) {
     // whether it arrives is the client's affair: it is being put out
     drop(timeout(LINGER, last_words(&mut client, words)).await);

@@ -78,7 +78,8 @@ pub struct CancelKey {
 }
 
 impl CancelKey {
-    /// Reads the body of a `BackendKeyData` or of a cancel request. `None` when the secret is shorter than 4 or longer than 256 bytes.
+    /// Reads the body of a `BackendKeyData` or of a cancel request. `None` when the secret has less than 4 or more than
+    /// 256 bytes.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let (process, secret) = body.split_first_chunk::<4>()?;
         (4..=256).contains(&secret.len()).then(|| Self {
