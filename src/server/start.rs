@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::SystemTime,
 };
 
@@ -155,12 +155,11 @@ fn door(listener: &Arc<Listener>, meters: &Meters) -> Door {
         UpstreamAddress::Tcp { host, port } => Upstream::tcp(host, *port),
         UpstreamAddress::Unix(path) => Upstream::unix(path.clone()),
     };
-    Door {
-        settings: Arc::clone(listener),
-        plain_cancels: AtomicBool::new(listener.allow_plain_cancel),
+    Door::new(
+        Arc::clone(listener),
         upstream,
-        meters: meters.listener(&listener.name),
-    }
+        meters.listener(&listener.name),
+    )
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

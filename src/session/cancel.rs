@@ -29,7 +29,7 @@ impl Cancelling {
         if !self.tls && !door.plain_cancels.load(Ordering::Relaxed) {
             return Err("plain_refused");
         }
-        let session = gateway.table.owner(&door.settings.name, &self.key);
+        let session = door.sessions.owner(&self.key);
         let permit = {
             let standing = gateway.standing.borrow();
             standing

@@ -58,6 +58,19 @@ pub struct Door {
     pub plain_cancels: AtomicBool,
     pub upstream: Upstream,
     pub meters: Arc<ListenerMeters>,
+    sessions: Arc<SessionTable>,
+}
+
+impl Door {
+    pub fn new(settings: Arc<Listener>, upstream: Upstream, meters: Arc<ListenerMeters>) -> Self {
+        Self {
+            plain_cancels: AtomicBool::new(settings.allow_plain_cancel),
+            settings,
+            upstream,
+            meters,
+            sessions: Arc::default(),
+        }
+    }
 }
 
 /// What all sessions share. Made once by `server`, which holds the other ends of the channels.
@@ -69,7 +82,6 @@ pub struct Gateway {
     pub meters: Arc<Meters>,
     seats: Seats,
     gate: Arc<Gate>,
-    table: Arc<SessionTable>,
     references: References,
     cancels: CancelBudget,
     /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
@@ -96,7 +108,6 @@ impl Gateway {
             meters,
             seats: Seats::default(),
             gate: Arc::default(),
-            table: Arc::default(),
             references: References::default(),
             cancels: CancelBudget::new(now),
             explanations: Mutex::new(Bucket::full(explained, now)),

@@ -190,11 +190,7 @@ impl Tenure {
 
     /// Enters the session in the table, so that cancels for it are held against its origin.
     pub(super) fn register(&mut self, key: CancelKey) {
-        let listener = &self.door.settings.name;
-        let registration = self
-            .gateway
-            .table
-            .register(listener, key, self.permit.origin());
+        let registration = self.door.sessions.register(key, self.permit.origin());
         self.registration = Some(registration);
     }
 
