@@ -39,7 +39,6 @@ pub(super) fn run(arguments: &RunArgs, global: &Global, output: &mut Output<'_>)
             return Exit::Failed;
         }
     };
-    // on a worker, not on this thread, which would be one thread more
     let ended = runtime.block_on(server::run(configuration, &logging));
     // what is left has had its time
     runtime.shutdown_background();

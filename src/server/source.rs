@@ -3,7 +3,6 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use crate::{
@@ -101,12 +100,8 @@ pub(super) fn keep_as_last_good(state_dir: &Path, text: &str) {
 }
 
 fn read_last_good(file: &Path, overrides: &Overrides) -> Option<Loaded> {
-    let environment = Environment::of_process();
-    let places = config::places(file, &environment, overrides);
-    let path = places.state_dir.join(LAST_GOOD);
-    let text = std::fs::read_to_string(&path).ok()?;
-    let name = path.display().to_string();
-    config::parse(&name, &text, &environment, overrides, SystemTime::now()).ok()
+    let places = config::places(file, &Environment::of_process(), overrides);
+    config::load(&places.state_dir.join(LAST_GOOD), overrides).ok()
 }
 
 /// In the state directory.

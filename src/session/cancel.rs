@@ -56,18 +56,11 @@ impl Cancelling {
     }
 }
 
-/// How long the server may take to act on a cancel.
-const SERVER_CLOSES: Duration = Duration::from_secs(5);
-
 /// How many cancels may be forwarded: from one source, from one IPv6 site, in all, each a second.
 #[derive(Debug)]
 pub(super) struct CancelBudget {
     buckets: Mutex<(Buckets<Source>, Buckets<Source>, Bucket)>,
 }
-
-const PER_SOURCE: u32 = 20;
-const PER_SITE: u32 = 100;
-const IN_ALL: u32 = 500;
 
 impl CancelBudget {
     pub(super) fn new(now: Instant) -> Self {
@@ -87,3 +80,11 @@ impl CancelBudget {
         by_source.take(source, now) && by_site.take(source.site(), now) && all.take(IN_ALL, now)
     }
 }
+
+/// How long the server may take to act on a cancel.
+const SERVER_CLOSES: Duration = Duration::from_secs(5);
+
+/// Cancels with unknown keys, a second.
+const PER_SOURCE: u32 = 20;
+const PER_SITE: u32 = 100;
+const IN_ALL: u32 = 500;

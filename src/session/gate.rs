@@ -94,9 +94,7 @@ impl Gate {
             source,
         })
     }
-}
 
-impl Gate {
     /// For a mentioned source, which is throttled and not turned away: waits for a place until `deadline`. As many may
     /// wait as may be at the door.
     pub(super) async fn wait(
