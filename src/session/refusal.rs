@@ -47,6 +47,23 @@ impl Refusal {
         }
     }
 
+    /// What happened, for the client: names nobody.
+    const fn sentence(&self) -> &'static str {
+        // the label alone would blame the client, whose own leg may be encrypted
+        if matches!(self, Self::Cleartext) {
+            return "the server asked for a password in clear, on a way that is not private";
+        }
+        self.reason().sentence()
+    }
+
+    /// What can be done about it, where that is known.
+    const fn mend(&self) -> Option<&'static str> {
+        if matches!(self, Self::Cleartext) {
+            return Some("Change `password` in pg_hba.conf to `scram-sha-256`.");
+        }
+        mend(self.reason())
+    }
+
     /// The origin or deny rule to name in the log and the metrics.
     pub(super) const fn rule(&self) -> Option<&Arc<str>> {
         match self {
@@ -75,12 +92,12 @@ pub(super) struct Words {
 impl Words {
     /// For a client that may know why: its address is mentioned, or strangers are answered in full.
     pub(super) fn explained(
-        reason: Reason,
+        refusal: &Refusal,
         names: Names<'_>,
         address: IpAddr,
         reference: Reference,
     ) -> Self {
-        let (sentence, label) = (reason.sentence(), reason.label());
+        let (sentence, label) = (refusal.sentence(), refusal.reason().label());
         let message = names.spared([
             format!(
                 "doorward: connection from {address} refused: {sentence} [{label}], ref {reference}"
@@ -91,7 +108,7 @@ impl Words {
         ]);
         Self {
             message: message.unwrap_or_else(|| reference.to_string()),
-            hint: mend(reason).filter(|hint| !names.appear_in(hint)),
+            hint: refusal.mend().filter(|hint| !names.appear_in(hint)),
         }
     }
 
@@ -220,6 +237,19 @@ mod tests {
         "192.0.2.7".parse().unwrap()
     }
 
+    fn denied(reason: Reason) -> Refusal {
+        Refusal::Denied(Denial { reason, rule: None })
+    }
+
+    #[test]
+    fn a_password_in_clear_is_the_servers_doing_and_not_the_clients() {
+        let refusal = Refusal::Cleartext;
+        let reference = References::default().of(address(), Some("app"), refusal.reason());
+        let words = Words::explained(&refusal, Names::default(), address(), reference);
+        assert!(!words.message.contains("not encrypted"), "{words:?}");
+        assert!(words.hint.unwrap().contains("pg_hba.conf"));
+    }
+
     #[test]
     fn a_known_client_is_told_its_address_what_failed_and_the_reference() {
         let reference = References::default().of(address(), Some("app"), Reason::TlsRequired);
@@ -227,7 +257,7 @@ mod tests {
             user: Some("app"),
             database: Some("shop"),
         };
-        let words = Words::explained(Reason::TlsRequired, names, address(), reference);
+        let words = Words::explained(&denied(Reason::TlsRequired), names, address(), reference);
         assert!(words.message.contains("192.0.2.7") && words.message.contains("[tls_required]"));
         assert!(words.message.ends_with(&format!("ref {reference}")));
         assert_eq!(words.hint, Some("Connect with sslmode=verify-full."));
@@ -261,7 +291,7 @@ mod tests {
             for reason in [Reason::NoOrigin, Reason::TlsRequired, Reason::ExclusiveUser, Reason::UserNotAllowed] {
                 let reference = references.of(address(), Some(&user), reason);
                 for words in [
-                    Words::explained(reason, names, address(), reference),
+                    Words::explained(&denied(reason), names, address(), reference),
                     Words::constant(names, reference),
                     Words::farewell(reason, names, reference),
                 ] {

@@ -78,8 +78,7 @@ impl Refused {
         let may_know =
             answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
         if may_know {
-            let (reason, address) = (self.refusal.reason(), self.visit.address);
-            Words::explained(reason, names, address, self.reference)
+            Words::explained(&self.refusal, names, self.visit.address, self.reference)
         } else {
             Words::constant(names, self.reference)
         }
