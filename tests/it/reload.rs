@@ -350,11 +350,10 @@ fn a_start_with_a_broken_file_uses_the_last_good_one_and_says_so() {
     gateway.rewrite("origins: [");
     let again = gateway.again();
     drop(session(&again));
-    let said = again.said().join("\n");
-    assert!(
-        said.contains("last") && said.contains("allowlist.yaml"),
-        "{said}"
-    );
+    wait_until("the start says so", || {
+        let said = again.said().join("\n");
+        (said.contains("last") && said.contains("allowlist.yaml")).then_some(())
+    });
     again.until_metric("doorward_config_last_reload_successful", &[], 0.0);
     assert!(
         again.command(&["status"]).worked().contains("last"),

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Gateway {
     head: String,
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// The one origin that most tests need.
@@ -98,8 +99,10 @@ impl Plan {
             .spawn()
             .unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
-        listen_to(child.stdout.take().unwrap(), &said);
-        listen_to(child.stderr.take().unwrap(), &said);
+        let readers = vec![
+            listen_to(child.stdout.take().unwrap(), &said),
+            listen_to(child.stderr.take().unwrap(), &said),
+        ];
         Gateway {
             port: self.port,
             admin: SocketAddr::from(([127, 0, 0, 1], self.admin)),
@@ -107,6 +110,7 @@ impl Plan {
             head: self.head,
             child,
             said,
+            readers,
         }
     }
 }
@@ -176,11 +180,13 @@ impl Gateway {
         signal(name, self.child.id());
     }
 
-    /// The exit status, once it has ended by itself.
+    /// The exit status, once it has ended by itself and all its words are read.
     pub(crate) fn ended(&mut self) -> i32 {
-        wait_until("the gateway ends", || self.child.try_wait().unwrap())
-            .code()
-            .unwrap_or(-1)
+        let status = wait_until("the gateway ends", || self.child.try_wait().unwrap());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status.code().unwrap_or(-1)
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -294,11 +300,11 @@ pub(crate) fn doorward() -> Command {
     command
 }
 
-fn listen_to(stream: impl Read + Send + 'static, said: &Arc<Mutex<Vec<String>>>) {
+fn listen_to(stream: impl Read + Send + 'static, said: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let said = Arc::clone(said);
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             said.lock().unwrap().push(line);
         }
-    });
+    })
 }
