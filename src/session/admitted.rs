@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     refusal::Refusal,
-    relay::{Closed, Line, Order, Orders, Relay},
+    relay::{Closed, End, Line, Order, Orders, Relay},
     report::{self, Refused},
     stages::{Allowed, Visit},
     tenure::{Change, Revocation, Tenure},
@@ -124,7 +124,9 @@ impl No {
             }
             LoginError::NoChallenge => Self::told(Refusal::NoChallenge),
             LoginError::Cleartext => Self::told(Refusal::Cleartext),
-            LoginError::ClientLeft | LoginError::ClientBroke(_) => Self::silent(Refusal::Left),
+            LoginError::ClientLeft | LoginError::ClientBroke(_) => {
+                Self::silent(Refusal::LeftAtChallenge)
+            }
             LoginError::ClientMalformed => Self::told(Refusal::Malformed(text)),
             LoginError::UpstreamClosed
             | LoginError::UpstreamMalformed
@@ -146,6 +148,15 @@ async fn dial(visit: &Visit, permit: &Permit, within: Duration) -> Result<Stream
             Ok(upstream)
         }
         Err(error) => {
+            if meters.upstream_is_up() != Some(false) {
+                tracing::warn!(
+                    event = "upstream_down",
+                    listener = meters.name(),
+                    upstream = %visit.door.upstream,
+                    cause = %error,
+                    "the database cannot be reached; clients are told so until it can",
+                );
+            }
             meters.upstream_failed(error.label());
             Err(Refusal::Unreachable(error.to_string()))
         }
@@ -211,12 +222,17 @@ impl LoggedIn {
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
         async move {
             let end = (&mut relay).await;
-            let parting = {
+            let (parting, stop) = {
                 let over = relay.close(end);
                 log_end(&over.orders, &over.closed);
-                over.parting
+                let cut = over.closed.end == End::Revoked;
+                let stop = cut.then(|| over.orders.tenure.stop()).flatten();
+                (over.parting, stop.map(Box::pin))
             };
-            parting.await;
+            match stop {
+                Some(stop) => drop(tokio::join!(parting, stop)),
+                None => parting.await,
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A cancel is never answered. It is forwarded only with a [`CancelPermit`](crate::policy::CancelPermit), through a budget
 //! for its source and one for everybody; strangers open nothing upstream.
 
-use std::sync::{Mutex, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,10 +11,12 @@ use tokio::{
 };
 
 use super::{
+    Door,
     budget::{Bucket, Buckets},
     gate::Source,
     stages::Cancelling,
 };
+use crate::{policy::Permit, wire::postgres::CancelKey};
 
 impl Cancelling {
     /// Forwards the request if it may pass, and closes. What became of it is only counted: an answer would tell which keys exist.
@@ -78,6 +80,21 @@ impl CancelBudget {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let (by_source, by_site, all) = &mut *buckets;
         by_source.take(source, now) && by_site.take(source.site(), now) && all.take(IN_ALL, now)
+    }
+}
+
+/// Has the server stop what a session is running that was cut: a close alone it would notice only after the statement, which
+/// would still commit. Nothing is said of a failure: the session is over either way.
+pub(super) async fn stop_statement(
+    door: Arc<Door>,
+    permit: Permit,
+    key: CancelKey,
+    within: Duration,
+) {
+    if let Ok(mut upstream) = door.upstream.connect(&permit, within).await
+        && upstream.write_all(&key.encode_request()).await.is_ok()
+    {
+        let _closed = timeout(SERVER_CLOSES, upstream.read(&mut [0])).await;
     }
 }
 

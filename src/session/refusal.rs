@@ -18,6 +18,9 @@ pub(super) enum Refusal {
     Late,
     #[error("the client left in the middle of the opening")]
     Left,
+    /// After the policy's yes, as psql does to ask its user for a password: nobody has refused anything.
+    #[error("the client left at the server's challenge")]
+    LeftAtChallenge,
     #[error("malformed opening: {0}")]
     Malformed(String),
     #[error("TLS: {0}")]
@@ -36,6 +39,7 @@ impl Refusal {
     pub(super) const fn reason(&self) -> Reason {
         match self {
             Self::Denied(denial) => denial.reason,
+            Self::LeftAtChallenge => Reason::Allowed,
             Self::TooMany => Reason::LimitGlobal,
             Self::Silent | Self::Late => Reason::OpeningTimeout,
             Self::Left | Self::Malformed(_) => Reason::MalformedOpening,
@@ -72,6 +76,7 @@ impl Refusal {
             | Self::Silent
             | Self::Late
             | Self::Left
+            | Self::LeftAtChallenge
             | Self::Malformed(_)
             | Self::Tls(_)
             | Self::Unreachable(_)
@@ -103,6 +108,7 @@ impl Words {
                 "doorward: connection from {address} refused: {sentence} [{label}], ref {reference}"
             ),
             format!("doorward: connection from {address} refused: {sentence}, ref {reference}"),
+            format!("doorward: connection from {address} refused, ref {reference}"),
             format!("refused [{label}], ref {reference}"),
             format!("refused, ref {reference}"),
         ]);

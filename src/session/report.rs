@@ -99,11 +99,12 @@ impl Refused {
             return;
         }
         let reason = self.refusal.reason();
+        let allowed = reason == Reason::Allowed;
         let origin = self.origin();
         visit
             .gateway
             .meters
-            .decision(&visit.door.settings.name, origin, false, reason.label());
+            .decision(&visit.door.settings.name, origin, allowed, reason.label());
         let known = self.shortlist.is_some_and(Shortlist::is_mentioned);
         let source = Source::of(visit.address);
         if !visit
@@ -117,7 +118,7 @@ impl Refused {
         let database = claim.and_then(|c| c.database.as_deref()).map(capped);
         let application = claim.and_then(|c| c.application.as_deref()).map(capped);
         tracing::info!(
-            event = "refused",
+            event = if allowed { "left" } else { "refused" },
             listener = &*visit.door.settings.name,
             origin,
             reason = reason.label(),

@@ -307,7 +307,7 @@ async fn not_greeted(error: GreetError, visit: Visit, shortlist: Shortlist) -> R
             (Refusal::Tls(text), None)
         }
         GreetError::Malformed { client, error } => {
-            (Refusal::Malformed(text), Some((client, error)))
+            (Refusal::Malformed(error.to_string()), Some((client, error)))
         }
     };
     if let Some((client, error)) = answer

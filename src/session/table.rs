@@ -69,6 +69,13 @@ impl SessionTable {
 }
 
 impl Registration {
+    /// What the session can be cancelled with; `None` when a later one has its number.
+    pub(super) fn key(&self) -> Option<CancelKey> {
+        let sessions = self.table.lock();
+        let entry = sessions.by_process.get(&self.process)?;
+        (entry.number == self.number).then(|| entry.key.clone())
+    }
+
     /// The session was decided again and now belongs to another origin, or to the same one of a newer policy.
     pub(super) fn move_to(&self, origin: &Arc<Origin>) {
         if let Some(entry) = self.table.lock().by_process.get_mut(&self.process)

@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Door, Gateway,
+    cancel::stop_statement,
     refusal::{Names, Reference, Words},
     seats::{Resettle, Seat},
     table::Registration,
@@ -192,6 +193,14 @@ impl Tenure {
     pub(super) fn register(&mut self, key: CancelKey) {
         let registration = self.door.sessions.register(key, self.permit.origin());
         self.registration = Some(registration);
+    }
+
+    /// What stops the statement that a cut session is running; `None` where the server has dealt no key.
+    pub(super) fn stop(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let key = self.registration.as_ref()?.key()?;
+        let (door, permit) = (Arc::clone(&self.door), self.permit.clone());
+        let within = self.gateway.limits.borrow().dial;
+        Some(stop_statement(door, permit, key, within))
     }
 
     /// What the session is told at its end.

@@ -25,6 +25,21 @@ fn fatal(stderr: &str) -> &str {
 }
 
 #[test]
+fn a_client_that_leaves_to_ask_for_a_password_was_refused_by_nobody() {
+    let gateway = Gateway::start(&Postgres::shared().address(), SHOP);
+    let mut login = gateway.shop();
+    login.password = String::new();
+    assert!(
+        psql(&login, "select 1")
+            .failed()
+            .contains("no password supplied")
+    );
+    gateway.logged(&[("event", "left"), ("reason", "allowed")]);
+    let refused = gateway.metric("doorward_decisions_total", &[("decision", "deny")]);
+    assert_eq!(refused, 0.0);
+}
+
+#[test]
 fn a_stranger_never_reaches_the_database() {
     let (upstream, gateway) = watched(SHOP);
     let door = gateway.seen_from([127, 0, 0, 66]);

@@ -152,6 +152,20 @@ fn a_deny_rule_ends_a_session_in_the_middle() {
 }
 
 #[test]
+fn what_a_cut_session_was_running_does_not_go_on_in_the_database() {
+    let gateway = gateway(TEXT);
+    let mut client = session(&gateway);
+    client.query("select pg_sleep(63)");
+    let active = "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep(63)%' and pid <> pg_backend_pid()";
+    let running = |count: &str| (Postgres::shared().sql(active) == count).then_some(());
+    wait_until("the statement runs", || running("1"));
+    gateway.reload(&format!(
+        "{TEXT}deny:\n  - {{name: out, users: [by_text]}}\n"
+    ));
+    wait_until("the statement is stopped", || running("0"));
+}
+
+#[test]
 fn who_is_still_admitted_notices_nothing() {
     let gateway = gateway(TEXT);
     let mut client = session(&gateway);
