@@ -114,6 +114,14 @@ impl House {
         let source = self.source.clone();
         // reading and parsing may take a while, and a worker has sessions to serve
         let read = spawn_blocking(move || -> Result<_, No> {
+            if !source.is_lasting() {
+                return Err(No {
+                    why: Refused::Configuration,
+                    text: format!(
+                        "{source} is not a regular file: a reload reads no pipes and no folders"
+                    ),
+                });
+            }
             let loaded = source.load()?;
             let settings = live_part(&loaded.settings, kept);
             let needs_restart = differences(&settings, &loaded.settings);

@@ -1,7 +1,7 @@
 //! Where the configuration is read from, at the start and at each reload. Floor 4.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -65,6 +65,14 @@ impl Configuration {
 }
 
 impl Source {
+    /// Whether the file can be read again and again: a pipe could hold a reload up for ever, and with it every later one.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::File { path, .. } => fs::metadata(path).map_or(true, |found| found.is_file()),
+            Self::Flags { .. } => true,
+        }
+    }
+
     pub(super) fn load(&self) -> Result<Loaded, LoadError> {
         match self {
             Self::File { path, overrides } => config::load(path, overrides),

@@ -1,7 +1,8 @@
 //! Whether the databases are there. Floor 4.
 //!
-//! Nothing dials a database by the clock: sessions tell what they find, and beside them a database is asked only when
-//! somebody wants to know (`/readyz`, `doorward status`). So a gateway that only strangers visit opens no socket upstream.
+//! Nothing dials a database that is well by the clock: sessions tell what they find, and beside them a database is asked
+//! only when somebody wants to know (`/readyz`, `doorward status`). So a gateway that only strangers visit opens no socket
+//! upstream. One that was found down is asked until it is back.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -72,14 +73,20 @@ async fn probe(door: Arc<Door>) {
     }
 }
 
-/// Keeps looking up where the server behind a door is, never inside a connection. `first` is called after the first time.
+/// Keeps looking up where the server behind a door is, never inside a connection, and whether one that is down has come back.
+/// `first` is called after the first time.
 pub(super) async fn follow(door: Arc<Door>, first: impl FnOnce() + Send) {
     let mut first = Some(first);
-    let mut ticks = interval(LOOK_UP_EVERY);
+    let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for round in 0_u32.. {
         ticks.tick().await;
-        look_up(&door).await;
+        if round.is_multiple_of(LOOK_UP_ROUNDS) {
+            look_up(&door).await;
+        }
+        if door.meters.upstream_is_up() == Some(false) {
+            probe(Arc::clone(&door)).await;
+        }
         if let Some(first) = first.take() {
             first();
         }
@@ -95,6 +102,8 @@ async fn look_up(door: &Door) {
 
 /// How long an answer is good. Below the intervals at which balancers ask.
 const FRESH: Duration = Duration::from_secs(2);
-const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(5);
+/// Names are looked up every 30 s.
+const LOOK_UP_ROUNDS: u32 = 6;
 /// Less than the deadline of an HTTP answer.
 const WITHIN: Duration = Duration::from_millis(700);
