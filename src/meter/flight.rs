@@ -1,13 +1,11 @@
-//! Where a session's time goes. Floor 1: pure, time is an argument.
+//! Where a session's time goes. Floor 1: pure; time is an argument, counted from any moment that the caller likes.
 //!
 //! Every moment of a session belongs to exactly one [`Phase`], or to the gateway itself while it moves bytes. The relay says
 //! when it wakes with something to move and when all that could move has moved; what lay between is charged to the phase.
 //! A *turn* is a flight sent while nothing was outstanding, together with all that was sent until nothing is again: it costs
 //! the client's path and the server's path one round trip each, however much was pipelined in it.
 
-use tokio::time::Instant;
-
-use super::span::Span;
+use super::nanos::Nanos;
 
 /// What the session waits for while its relay sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +36,14 @@ pub struct Spent {
     /// Of these, sent while others were outstanding.
     pub pipelined: u32,
     pub bursts: u32,
-    pub network_client: Span,
-    pub network_upstream: Span,
-    pub database: Span,
-    pub transfer: Span,
-    pub request: Span,
-    pub think: Span,
-    pub idle_in_transaction: Span,
+    pub transactions: u32,
+    pub network_client: Nanos,
+    pub network_upstream: Nanos,
+    pub database: Nanos,
+    pub transfer: Nanos,
+    pub request: Nanos,
+    pub think: Nanos,
+    pub idle_in_transaction: Nanos,
 }
 
 /// A turn that is over.
@@ -52,15 +51,15 @@ pub struct Spent {
 pub struct Turn {
     pub flights: u32,
     /// Without the round trip to the server.
-    pub database: Span,
-    pub gateway: Span,
+    pub database: Nanos,
+    pub gateway: Nanos,
 }
 
 /// The least round-trip times of both legs; zero where there is none to speak of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
-    pub client: Span,
-    pub upstream: Span,
+    pub client: Nanos,
+    pub upstream: Nanos,
 }
 
 /// The clock of one session.
@@ -68,13 +67,13 @@ pub struct Paths {
 pub struct FlightClock {
     phase: Phase,
     /// When the phase began; between waking and settling, when it woke.
-    since: Instant,
+    since: Nanos,
     paths: Paths,
     /// How much of the server's round trip the open turn has not yet shown.
-    on_the_path: Span,
+    on_the_path: Nanos,
     /// Of the open turn, as are the next two.
-    database: Span,
-    gateway: Span,
+    database: Nanos,
+    gateway: Nanos,
     flights: u32,
     open: bool,
     begun: bool,
@@ -82,16 +81,16 @@ pub struct FlightClock {
 
 impl FlightClock {
     /// Of a session that waits for its first request.
-    pub const fn new(now: Instant, paths: Paths) -> Self {
+    pub const fn new(now: Nanos, paths: Paths) -> Self {
         Self {
             phase: Phase::Idle {
                 in_transaction: false,
             },
             since: now,
             paths,
-            on_the_path: Span::ZERO,
-            database: Span::ZERO,
-            gateway: Span::ZERO,
+            on_the_path: Nanos::ZERO,
+            database: Nanos::ZERO,
+            gateway: Nanos::ZERO,
             flights: 0,
             open: false,
             begun: false,
@@ -118,8 +117,8 @@ impl FlightClock {
     }
 
     /// After a wait, `mover`'s bytes have just been taken. Gives the turn that this shows to be over.
-    pub fn woke(&mut self, now: Instant, mover: Mover, spent: &mut Spent) -> Option<Turn> {
-        let waited = Span::from(now.saturating_duration_since(self.since));
+    pub fn woke(&mut self, now: Nanos, mover: Mover, spent: &mut Spent) -> Option<Turn> {
+        let waited = now.saturating_sub(self.since);
         let over = match (self.phase, mover) {
             (Phase::Idle { .. }, Mover::Server) => return None,
             (Phase::Idle { in_transaction }, Mover::Client) => {
@@ -143,7 +142,7 @@ impl FlightClock {
     /// All that could move has moved; `flights` were completed by the client meanwhile. Gives the turn that is over.
     pub fn settled(
         &mut self,
-        now: Instant,
+        now: Nanos,
         phase: Phase,
         flights: u32,
         spent: &mut Spent,
@@ -151,7 +150,7 @@ impl FlightClock {
         if !self.open {
             return None;
         }
-        self.gateway += now.saturating_duration_since(self.since).into();
+        self.gateway += now.saturating_sub(self.since);
         self.count(flights, spent);
         self.since = now;
         self.phase = phase;
@@ -162,7 +161,7 @@ impl FlightClock {
     }
 
     /// The session is over.
-    pub fn stopped(&mut self, now: Instant, spent: &mut Spent) -> Option<Turn> {
+    pub fn stopped(&mut self, now: Nanos, spent: &mut Spent) -> Option<Turn> {
         if !self.open {
             return None;
         }
@@ -170,12 +169,12 @@ impl FlightClock {
             return self.end(spent);
         }
         self.open = false;
-        let waited = Span::from(now.saturating_duration_since(self.since));
+        let waited = now.saturating_sub(self.since);
         self.charge(waited, spent);
         None
     }
 
-    fn begin(&mut self, gap: Span, in_transaction: bool, spent: &mut Spent) {
+    fn begin(&mut self, gap: Nanos, in_transaction: bool, spent: &mut Spent) {
         let path = self.paths.client;
         if !self.begun || gap > LONGEST_THOUGHT.max(path.times(5)) {
             spent.bursts += 1;
@@ -185,7 +184,7 @@ impl FlightClock {
         if self.begun && in_transaction {
             spent.idle_in_transaction += gap;
         }
-        (self.flights, self.database, self.gateway) = (0, Span::ZERO, Span::ZERO);
+        (self.flights, self.database, self.gateway) = (0, Nanos::ZERO, Nanos::ZERO);
         self.on_the_path = self.paths.upstream;
         self.open = true;
         self.begun = true;
@@ -217,7 +216,7 @@ impl FlightClock {
         }
     }
 
-    fn charge(&mut self, waited: Span, spent: &mut Spent) {
+    fn charge(&mut self, waited: Nanos, spent: &mut Spent) {
         match self.phase {
             Phase::Idle { .. } => {}
             Phase::Request => spent.request += waited,
@@ -235,7 +234,7 @@ impl FlightClock {
 }
 
 /// A longer gap between an answer and the next request (or one of five round trips) is idleness, and begins a new burst.
-const LONGEST_THOUGHT: Span = Span::from_millis(50);
+const LONGEST_THOUGHT: Nanos = Nanos::from_millis(50);
 
 #[cfg(test)]
 #[path = "flight_tests.rs"]

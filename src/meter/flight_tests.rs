@@ -6,21 +6,26 @@ const IDLE: Phase = Phase::Idle {
     in_transaction: false,
 };
 
-const fn ms(n: u64) -> Span {
-    Span::from_millis(n)
+const fn ms(n: u64) -> Nanos {
+    Nanos::from_millis(n)
+}
+
+fn after(mut now: Nanos, millis: u64) -> Nanos {
+    now += ms(millis);
+    now
 }
 
 /// A session whose time passes only where the test says so.
 struct Session {
     clock: FlightClock,
-    now: Instant,
+    now: Nanos,
     spent: Spent,
     turns: Vec<Turn>,
 }
 
 impl Session {
-    fn with_paths(client: Span, upstream: Span) -> Self {
-        let now = Instant::now();
+    fn with_paths(client: Nanos, upstream: Nanos) -> Self {
+        let now = Nanos::ZERO;
         Self {
             clock: FlightClock::new(now, Paths { client, upstream }),
             now,
@@ -30,12 +35,12 @@ impl Session {
     }
 
     fn new() -> Self {
-        Self::with_paths(Span::ZERO, Span::ZERO)
+        Self::with_paths(Nanos::ZERO, Nanos::ZERO)
     }
 
     /// `waited` after it settled, bytes of `mover` come; moving them takes no time. Then the session waits in `phase`.
-    fn then(&mut self, waited: Span, mover: Mover, phase: Phase, flights: u32) -> &mut Self {
-        self.now += waited.as_duration();
+    fn then(&mut self, waited: Nanos, mover: Mover, phase: Phase, flights: u32) -> &mut Self {
+        self.now += waited;
         self.turns
             .extend(self.clock.woke(self.now, mover, &mut self.spent));
         self.turns.extend(
@@ -45,11 +50,11 @@ impl Session {
         self
     }
 
-    fn query(&mut self, thought: Span) -> &mut Self {
+    fn query(&mut self, thought: Nanos) -> &mut Self {
         self.then(thought, Mover::Client, Phase::Database, 1)
     }
 
-    fn answer(&mut self, worked: Span) -> &mut Self {
+    fn answer(&mut self, worked: Nanos) -> &mut Self {
         self.then(worked, Mover::Server, IDLE, 0)
     }
 }
@@ -190,13 +195,9 @@ fn what_the_gateway_needs_is_the_gateways() {
     session.clock.woke(now, Mover::Client, spent);
     session
         .clock
-        .settled(now + ms(1).as_duration(), Phase::Database, 1, spent);
-    session
-        .clock
-        .woke(now + ms(4).as_duration(), Mover::Server, spent);
-    let turn = session
-        .clock
-        .settled(now + ms(6).as_duration(), IDLE, 0, spent);
+        .settled(after(now, 1), Phase::Database, 1, spent);
+    session.clock.woke(after(now, 4), Mover::Server, spent);
+    let turn = session.clock.settled(after(now, 6), IDLE, 0, spent);
     assert_eq!(
         turn.map(|turn| (turn.gateway, turn.database)),
         Some((ms(3), ms(3)))
@@ -262,7 +263,7 @@ fn a_session_that_ends_in_the_middle_keeps_what_was_spent() {
     session.query(ms(0));
     let over = session
         .clock
-        .stopped(session.now + ms(9).as_duration(), &mut session.spent);
+        .stopped(after(session.now, 9), &mut session.spent);
     assert_eq!((over, session.spent.database), (None, ms(9)));
     // an answer that was whole after all
     let mut session = Session::with_paths(ms(3), ms(0));
@@ -271,7 +272,7 @@ fn a_session_that_ends_in_the_middle_keeps_what_was_spent() {
         .then(ms(1), Mover::Server, Phase::Undecided, 0);
     let over = session
         .clock
-        .stopped(session.now + ms(9).as_duration(), &mut session.spent);
+        .stopped(after(session.now, 9), &mut session.spent);
     assert_eq!(
         (over.map(|t| t.database), session.spent.network_client),
         (Some(ms(1)), ms(3))

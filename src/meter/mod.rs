@@ -5,9 +5,9 @@
 mod families;
 mod flight;
 mod listener;
+mod nanos;
 mod origin;
 mod rtt;
-mod span;
 mod status;
 mod sweep;
 mod tally;
@@ -23,10 +23,10 @@ use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessColle
 use families::{Families, child};
 pub use flight::{FlightClock, Mover, Paths, Phase as FlightPhase, Spent, Turn};
 pub use listener::{ListenerMeters, Opening, Phase};
+pub use nanos::Nanos;
 pub use origin::{Attendance, OriginMeters};
-pub use span::Span;
 pub use status::{OriginStatus, Refusals};
-pub use sweep::Sweep;
+pub use sweep::{Beat, Sweep};
 pub use tally::Tally;
 
 /// All meters of the process.

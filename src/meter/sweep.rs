@@ -4,6 +4,7 @@
 //! the next beat.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -12,6 +13,17 @@ use std::{
     time::Duration,
 };
 
+/// The number of a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat(NonZeroU32);
+
+impl Beat {
+    /// How many beats ago that one was.
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.get().wrapping_sub(earlier.0.get())
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Sweep {
     beat: AtomicU32,
@@ -19,17 +31,17 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The number of the present beat. When it differs from the one at which somebody joined, it is time to tell.
+    /// The present beat.
     #[inline]
-    pub fn beat(&self) -> u32 {
-        self.beat.load(Ordering::Relaxed)
+    pub fn beat(&self) -> Beat {
+        // after a century of seconds two beats share a number
+        Beat(NonZeroU32::MIN.saturating_add(self.beat.load(Ordering::Relaxed)))
     }
 
-    /// Wakes at the next beat, once. Gives the present one.
-    pub fn join(&self, waker: &Waker) -> u32 {
+    /// Wakes at the next beat, once.
+    pub fn join(&self, waker: &Waker) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push(waker.clone());
-        self.beat()
     }
 
     pub(super) fn strike(&self) {

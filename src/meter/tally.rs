@@ -2,19 +2,19 @@
 
 use prometheus::local::LocalHistogram;
 
-use super::{ListenerMeters, OriginMeters, Spent, Turn, span::Span};
+use super::{Beat, ListenerMeters, OriginMeters, Spent, Turn, nanos::Nanos};
 
 /// Plain counters of one session: adding costs nothing that another core could see. Told about once a second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     pub received: u64,
     pub transmitted: u64,
-    pub transactions: u32,
     pub spent: Spent,
-    /// The beat at which the session joined the sweep, to tell at the next.
-    pub joined: Option<u32>,
+    pub began: Beat,
+    /// Whether the session is to be woken at the next beat.
+    pub joined: bool,
     /// Turns that went straight into the shared histograms.
-    shared: u32,
+    shared: u8,
     /// Where many turns are gathered first.
     own: Option<Box<Own>>,
 }
@@ -26,6 +26,18 @@ struct Own {
 }
 
 impl Tally {
+    pub fn begin(beat: Beat) -> Box<Self> {
+        Box::new(Self {
+            received: 0,
+            transmitted: 0,
+            spent: Spent::default(),
+            began: beat,
+            joined: false,
+            shared: 0,
+            own: None,
+        })
+    }
+
     /// A turn of several flights has no time of its own for each, so only single ones go into the histograms.
     pub fn turn(&mut self, turn: Turn, origin: &OriginMeters, listener: &ListenerMeters) {
         if turn.flights != 1 {
@@ -54,7 +66,7 @@ impl Tally {
         for (counter, count) in [
             (&origin.receive_bytes, self.received),
             (&origin.transmit_bytes, self.transmitted),
-            (&origin.transactions, self.transactions.into()),
+            (&origin.transactions, spent.transactions.into()),
             (&origin.flights, spent.flights.into()),
             (&origin.flights_pipelined, spent.pipelined.into()),
             (&origin.bursts, spent.bursts.into()),
@@ -75,7 +87,7 @@ impl Tally {
                 spent.idle_in_transaction,
             ),
         ] {
-            if time > Span::ZERO {
+            if time > Nanos::ZERO {
                 seconds.inc_by(time.as_secs_f64());
             }
         }
@@ -83,4 +95,4 @@ impl Tally {
 }
 
 /// So many turns a second cost less in the shared histograms than memory of their own would.
-const FEW: u32 = 16;
+const FEW: u8 = 16;

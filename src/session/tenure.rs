@@ -44,7 +44,7 @@ pub(super) struct Tenure {
     /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
     meters: Arc<OriginMeters>,
     /// Its line in the session table, once the server has dealt a cancel key.
-    registration: Option<Registration>,
+    registration: Option<Box<Registration>>,
     notice: Notice,
     on_revoke: OnRevoke,
 }
@@ -192,7 +192,7 @@ impl Tenure {
     /// Enters the session in the table, so that cancels for it are held against its origin.
     pub(super) fn register(&mut self, key: CancelKey) {
         let registration = self.door.sessions.register(key, self.permit.origin());
-        self.registration = Some(registration);
+        self.registration = Some(Box::new(registration));
     }
 
     /// What stops the statement that a cut session is running; `None` where the server has dealt no key.

@@ -75,14 +75,16 @@ pub enum GreetError {
 /// # Errors
 /// Every way in which a client can fail to say what it wants.
 pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted, GreetError> {
-    let mut first = [0];
+    let mut first = [0; LOOK_AHEAD];
     let peeked = timeout_at(greeting.first_byte, socket.peek(&mut first)).await;
-    if peeked.map_err(|_elapsed| GreetError::Silent)?? == 0 {
-        return Err(GreetError::Probe);
-    }
+    let seen = peeked.map_err(|_elapsed| GreetError::Silent)??;
+    let first = first.get(..seen).unwrap_or_default();
     // TCP's own round trip
     let mut turns = 1;
-    if first == [TLS_HANDSHAKE] {
+    if first.is_empty() {
+        return Err(GreetError::Probe);
+    }
+    if first.first() == Some(&TLS_HANDSHAKE) {
         let secured = secure(socket, greeting.tls, &mut turns).await?;
         if !secured.speaks_postgresql {
             let error = "a ClientHello came first, without ALPN \"postgresql\"";
@@ -93,10 +95,19 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
         }
         return secured.ask(turns, true).await;
     }
+    // a packet that is all there is read at once
+    let announced = first
+        .first_chunk()
+        .map_or(0, |size| u32::from_be_bytes(*size) as usize);
+    let mut whole = if announced <= first.len() {
+        announced
+    } else {
+        0
+    };
     let mut gss_answered = false;
     // at most one refused GSSENCRequest, then SSLRequest or the opening itself
     loop {
-        let opening = match read_opening(&mut socket).await {
+        let opening = match read_opening(&mut socket, std::mem::take(&mut whole)).await {
             Ok(opening) => opening,
             Err(fault) => return Err(fault.on(Stream::Tcp(socket))),
         };
@@ -148,7 +159,7 @@ impl Secured {
     async fn ask(mut self, turns: u32, mut ssl_refusable: bool) -> Result<Greeted, GreetError> {
         let mut turns = turns;
         loop {
-            let opening = match read_opening(&mut self.client).await {
+            let opening = match read_opening(&mut self.client, 0).await {
                 Ok(opening) => opening,
                 Err(fault) => return Err(fault.on(self.client)),
             };
@@ -224,15 +235,16 @@ impl Fault {
     }
 }
 
-/// Reads exactly one packet. The buffer grows with what has come, not with what is announced.
-async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Opening, Fault> {
+/// Reads exactly one packet, at first up to its size where that is known. The buffer grows with what has come, not with what
+/// is announced.
+async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S, size: usize) -> Result<Opening, Fault> {
     let mut bytes = Vec::new();
     loop {
         let need = match Opening::parse(&bytes).map_err(Fault::Wire)? {
             Parsed::Done(opening, _) => return Ok(opening),
             Parsed::Need(need) => need,
         };
-        let missing = need.saturating_sub(bytes.len()) as u64;
+        let missing = need.max(size).saturating_sub(bytes.len()) as u64;
         let read = (&mut *stream).take(missing).read_buf(&mut bytes).await;
         if read.map_err(Fault::Io)? == 0 {
             return Err(Fault::Left);
@@ -258,10 +270,13 @@ fn has_more(socket: &TcpStream) -> io::Result<bool> {
     }
 }
 
+/// Bytes of a first packet that are looked at before they are read: enough for most, and nothing depends on it.
+const LOOK_AHEAD: usize = 512;
 /// The content type of a TLS record that holds a `ClientHello`. No packet begins so: it would be 369 MB long.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Plaintext and ciphertext that a TLS connection may hold back for a slow peer.
-const TLS_BUFFER: usize = 16 * 1024;
+/// Plaintext and ciphertext that a TLS connection may hold back for a slow peer: as much as the relay reads at once, so that its
+/// records go out in one call. A connection that holds nothing back has no such buffer.
+const TLS_BUFFER: usize = 64 * 1024;
 
 #[cfg(test)]
 #[path = "greet_tests.rs"]

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::{Closed, End, Facts, Line};
 use crate::{
     meter::{
-        Attendance, FlightClock, FlightPhase, ListenerMeters, Mover, OriginMeters, Paths, Tally,
+        Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Mover, Nanos, OriginMeters,
+        Paths, Tally,
     },
     protocol::{Conversation, Standing},
 };
@@ -28,8 +29,8 @@ pub(super) struct Ledger {
     /// Flights since the last look at the round-trip times, and when that was.
     flights: u32,
     retransmits: u32,
-    /// In beats.
-    looked: u32,
+    looked: Beat,
+    told: Option<Beat>,
 }
 
 /// The ways that wait for their sink.
@@ -41,7 +42,6 @@ pub(super) struct Blocked {
 
 impl Ledger {
     pub(super) fn open(line: Line) -> Self {
-        let now = Instant::now();
         if let Some(rtt) = line.client_rtt {
             line.origin.client_rtt(rtt, 1);
         }
@@ -49,12 +49,14 @@ impl Ledger {
             client: line.client_rtt.unwrap_or_default().into(),
             upstream: line.upstream_rtt.into(),
         };
+        let beat = line.listener.sweep().beat();
         Self {
-            looked: line.listener.sweep().beat(),
+            looked: beat,
+            told: None,
             origin: line.origin,
             listener: line.listener,
             since: line.since,
-            clock: FlightClock::new(now, paths),
+            clock: FlightClock::new(line.since.elapsed().into(), paths),
             untold: None,
             awake: false,
             received: 0,
@@ -75,20 +77,22 @@ impl Ledger {
     ) {
         // both exceptions: the server's word came in the same poll, before the client's
         if !self.awake || !self.clock.in_turn() {
-            self.wake(Instant::now(), Mover::Client);
+            self.wake(self.now(), Mover::Client);
         } else if delivered && matches!(conversation.standing(), Standing::Idle { .. }) {
-            let now = Instant::now();
+            let now = self.now();
             self.sleep(now, conversation, Blocked::default());
             self.wake(now, Mover::Client);
         }
         self.received += bytes as u64;
-        self.tally().received += bytes as u64;
+        if let Some(tally) = &mut self.untold {
+            tally.received += bytes as u64;
+        }
     }
 
     /// Bytes that were read before have been delivered.
     pub(super) fn leftovers_moved(&mut self, mover: Mover) {
         if !self.awake {
-            self.wake(Instant::now(), mover);
+            self.wake(self.now(), mover);
         }
     }
 
@@ -96,10 +100,12 @@ impl Ledger {
     #[inline]
     pub(super) fn server_moved(&mut self, bytes: usize) {
         if !self.awake {
-            self.wake(Instant::now(), Mover::Server);
+            self.wake(self.now(), Mover::Server);
         }
         self.transmitted += bytes as u64;
-        self.tally().transmitted += bytes as u64;
+        if let Some(tally) = &mut self.untold {
+            tally.transmitted += bytes as u64;
+        }
     }
 
     /// Nothing moves any more, the task is going to sleep. Tells whether it is time to [`look`](Self::look).
@@ -110,22 +116,28 @@ impl Ledger {
         blocked: Blocked,
     ) -> bool {
         if self.awake {
-            self.sleep(Instant::now(), conversation, blocked);
+            self.sleep(self.now(), conversation, blocked);
         }
         let Some(tally) = &mut self.untold else {
             return false;
         };
         let sweep = self.listener.sweep();
         let beat = sweep.beat();
-        match tally.joined {
-            None => tally.joined = Some(sweep.join(cx.waker())),
-            Some(joined) if joined == beat => {}
-            Some(_) => {
-                self.tell();
-                return beat.wrapping_sub(self.looked) >= LOOK_EVERY;
+        if self.told == Some(beat) {
+            // once in a beat is enough: the next one wakes the session if nothing else does
+            if !tally.joined {
+                tally.joined = true;
+                sweep.join(cx.waker());
             }
+            return false;
         }
-        false
+        // the numbers of a request are told with its answer, or while it moves bytes for longer than a beat
+        if self.clock.in_turn() && tally.began == beat {
+            return false;
+        }
+        self.told = Some(beat);
+        self.tell();
+        beat.since(self.looked) >= LOOK_EVERY
     }
 
     /// Takes over what the kernel has measured meanwhile.
@@ -161,8 +173,9 @@ impl Ledger {
         conversation: &Conversation,
         client: impl FnOnce() -> Option<Facts>,
     ) -> Closed {
-        let now = Instant::now();
-        let tally = self.untold.get_or_insert_default();
+        let now = self.now();
+        let beat = self.listener.sweep().beat();
+        let tally = self.untold.get_or_insert_with(|| Tally::begin(beat));
         if let Some(turn) = self.clock.stopped(now, &mut tally.spent) {
             tally.turn(turn, &self.origin, &self.listener);
         }
@@ -170,7 +183,7 @@ impl Ledger {
             self.look(client(), None);
         }
         self.tell();
-        let lasted = now.saturating_duration_since(self.since);
+        let lasted = now.as_duration();
         self.origin.closed(end.label(), lasted, SystemTime::now());
         if conversation.lost() {
             self.listener.frame_lost();
@@ -186,20 +199,22 @@ impl Ledger {
         }
     }
 
-    fn wake(&mut self, now: Instant, mover: Mover) {
+    fn wake(&mut self, now: Nanos, mover: Mover) {
         self.awake = true;
-        let tally = self.untold.get_or_insert_default();
+        let beat = self.listener.sweep().beat();
+        let tally = self.untold.get_or_insert_with(|| Tally::begin(beat));
         if let Some(turn) = self.clock.woke(now, mover, &mut tally.spent) {
             tally.turn(turn, &self.origin, &self.listener);
         }
     }
 
-    fn sleep(&mut self, now: Instant, conversation: &mut Conversation, blocked: Blocked) {
+    fn sleep(&mut self, now: Nanos, conversation: &mut Conversation, blocked: Blocked) {
         self.awake = false;
+        let Some(tally) = &mut self.untold else {
+            return;
+        };
         let counts = conversation.take_counts();
         self.flights = self.flights.saturating_add(counts.flights);
-        let tally = self.untold.get_or_insert_default();
-        tally.transactions = tally.transactions.saturating_add(counts.transactions);
         let alone = self.clock.flights().saturating_add(counts.flights) <= 1;
         let phase = match conversation.standing() {
             _ if blocked.to_client => FlightPhase::Transfer,
@@ -210,14 +225,16 @@ impl Ledger {
             Standing::Undecided => FlightPhase::Undecided,
         };
         let spent = &mut tally.spent;
+        spent.transactions = spent.transactions.saturating_add(counts.transactions);
         if let Some(turn) = self.clock.settled(now, phase, counts.flights, spent) {
             tally.turn(turn, &self.origin, &self.listener);
         }
     }
 
+    /// Since the connection was accepted.
     #[inline]
-    fn tally(&mut self) -> &mut Tally {
-        self.untold.get_or_insert_default()
+    fn now(&self) -> Nanos {
+        self.since.elapsed().into()
     }
 
     fn tell(&mut self) {

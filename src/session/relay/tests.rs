@@ -364,18 +364,29 @@ async fn a_session_that_moves_counts_for_its_new_origin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_falls_silent_has_told_its_numbers_within_a_second() {
+async fn numbers_are_told_with_the_first_answer_of_a_second_and_the_rest_at_its_end() {
     let mut bench = bench((4096, 4096), Silence);
-    bench
-        .client
-        .write_all(&message(b'Q', b"a\0"))
-        .await
-        .unwrap();
-    read(&mut bench.server, 7).await;
-    let told = Arc::clone(&bench.meters).keep_told();
-    drop(tokio::time::timeout(Duration::from_millis(1010), told).await);
+    let mut query = async || {
+        bench
+            .client
+            .write_all(&message(b'Q', b"a\0"))
+            .await
+            .unwrap();
+        read(&mut bench.server, 7).await;
+        bench.server.write_all(&message(b'Z', b"I")).await.unwrap();
+        read(&mut bench.client, 6).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        bench.meters.origins().remove(0).flights
+    };
+    assert_eq!(query().await, 1);
+    assert_eq!((query().await, query().await), (1, 1));
+    let beating = Arc::clone(&bench.meters).keep_told();
+    drop(tokio::time::timeout(Duration::from_millis(1010), beating).await);
     let row = bench.meters.origins().remove(0);
-    assert_eq!((row.flights, row.receive_bytes), (1, 7));
+    assert_eq!(
+        (row.flights, row.receive_bytes, row.transmit_bytes),
+        (3, 21, 18)
+    );
 }
 
 #[tokio::test(start_paused = true)]

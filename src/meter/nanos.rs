@@ -4,9 +4,9 @@ use std::{ops::AddAssign, time::Duration};
 
 /// Nanoseconds, up to five centuries: half of a [`Duration`], of which a session would hold a dozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(u64);
+pub struct Nanos(u64);
 
-impl Span {
+impl Nanos {
     pub const ZERO: Self = Self(0);
 
     pub const fn from_millis(millis: u64) -> Self {
@@ -36,13 +36,13 @@ impl Span {
     }
 }
 
-impl From<Duration> for Span {
+impl From<Duration> for Nanos {
     fn from(duration: Duration) -> Self {
         Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
-impl AddAssign for Span {
+impl AddAssign for Nanos {
     fn add_assign(&mut self, more: Self) {
         self.0 = self.0.saturating_add(more.0);
     }
