@@ -18,7 +18,7 @@ use super::{
     certificate::Certificate,
     control::{Refused, Reloaded},
     guard,
-    source::{self, Source},
+    source::{Source, keep_as_last_good},
     status::{ListenerStatus, Status, figures, rfc3339},
     systemd,
     upstreams::Doors,
@@ -155,7 +155,7 @@ impl House {
         let origins = policy.origins().len();
         let live = self.swap(&policy, &settings, &certificate);
         self.gateway.meters.configured(generation, now);
-        let state_dir = settings.state_dir.clone();
+        let (state_dir, source) = (settings.state_dir.clone(), self.source.clone());
         *self.lock() = InForce {
             settings,
             certificate,
@@ -164,7 +164,7 @@ impl House {
             problem: None,
         };
         // waits for the disk, which no session may
-        let kept = spawn_blocking(move || source::keep_as_last_good(&state_dir, &text)).await;
+        let kept = spawn_blocking(move || keep_as_last_good(&source, &state_dir, &text)).await;
         if kept.is_err() {
             tracing::error!(event = "last_good_not_kept", "a panic, see above");
         }

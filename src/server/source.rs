@@ -93,25 +93,45 @@ impl fmt::Display for Source {
     }
 }
 
-/// Keeps the text of a configuration that was taken. That it cannot be kept is said and changes nothing.
-pub(super) fn keep_as_last_good(state_dir: &Path, text: &str) {
-    if text.is_empty() {
+/// Keeps the text of a file that was taken. That it cannot be kept is said and changes nothing.
+pub(super) fn keep_as_last_good(source: &Source, state_dir: &Path, text: &str) {
+    let Source::File { path: file, .. } = source else {
         return;
-    }
+    };
     let path = state_dir.join(LAST_GOOD);
-    let kept = make_folder(state_dir)
-        .and_then(|()| write_atomically(&path, text.as_bytes(), OWNER_AND_GROUP));
+    let owner = state_dir.join(LAST_GOOD_OF);
+    let kept = make_folder(state_dir).and_then(|()| {
+        // without an owner the copy is nobody's, so that it is never taken for another file's
+        if owner.exists() {
+            fs::remove_file(&owner)?;
+        }
+        write_atomically(&path, text.as_bytes(), OWNER_AND_GROUP)?;
+        write_atomically(&owner, place(file).as_bytes(), OWNER_AND_GROUP)
+    });
     if let Err(error) = kept {
         tracing::warn!(event = "last_good_not_kept", path = %path.display(), cause = %error,
             "a start with a broken file would have nothing to go by");
     }
 }
 
+/// The copy of this very file: another one that was run with the same state directory is no substitute.
 fn read_last_good(file: &Path, overrides: &Overrides) -> Option<Loaded> {
     let places = config::places(file, &Environment::of_process(), overrides);
+    let owner = fs::read_to_string(places.state_dir.join(LAST_GOOD_OF)).ok()?;
+    if owner != place(file) {
+        return None;
+    }
     config::load(&places.state_dir.join(LAST_GOOD), overrides).ok()
+}
+
+/// The absolute path, as text.
+fn place(file: &Path) -> String {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_empty| file.to_owned());
+    absolute.to_string_lossy().into_owned()
 }
 
 /// In the state directory.
 pub(super) const LAST_GOOD: &str = "allowlist.last-good.yaml";
+/// The path of the file that it is a copy of.
+const LAST_GOOD_OF: &str = "allowlist.last-good.of";
 const OWNER_AND_GROUP: u32 = 0o640;

@@ -82,7 +82,7 @@ pub(super) async fn open(
     if problem.is_some() {
         meters.configuration_refused();
     } else {
-        source::keep_as_last_good(&settings.state_dir, &loaded.text);
+        source::keep_as_last_good(&source, &settings.state_dir, &loaded.text);
     }
 
     let (doors, entrances) = bind_doors(&settings, &meters)?;

@@ -237,6 +237,16 @@ async fn a_broken_file_at_the_start_is_replaced_loudly_by_the_last_good_copy() {
     let configuration = Configuration::read(source.clone()).unwrap();
     assert!(configuration.problem.unwrap().contains("colour"));
     assert_eq!(configuration.loaded.rules.origins.len(), 1);
+    let elsewhere = fixture.folder.path().join("elsewhere.yaml");
+    fs::copy(file(fixture.folder.path()), &elsewhere).unwrap();
+    let another = Source::File {
+        path: elsewhere,
+        overrides: Overrides::default(),
+    };
+    assert!(
+        Configuration::read(another).is_err(),
+        "it is not that file's copy"
+    );
     fs::remove_dir_all(fixture.folder.path().join("state")).unwrap();
     let error = Configuration::read(source).unwrap_err();
     assert!(error.to_string().contains("colour"), "{error}");
