@@ -2,7 +2,7 @@
 SHELL = /bin/bash
 PREFIX = /usr
 
-.PHONY: demo test bench fuzz install uninstall
+.PHONY: demo test suites bench fuzz install uninstall
 
 demo:       # a throw-away PostgreSQL, the gateway before it, and what each client sees; ONCE=1 ends by itself
 	@deploy/demo
@@ -13,6 +13,9 @@ test:       # everything that must hold before a change lands
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	cargo test --locked
+
+suites:     # other people's test suites, with the gateway and without it: what differs
+	@tests/suites/run
 
 fuzz:       # every target for a while; CONTRIBUTING.md says what it needs
 	tests/fuzz/run
