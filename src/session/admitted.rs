@@ -1,6 +1,7 @@
 //! From the permit to the end: dial, login, relay. Floor 3.
 
 use std::{
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -222,18 +223,30 @@ impl LoggedIn {
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
         async move {
             let end = (&mut relay).await;
-            let (parting, stop) = {
-                let over = relay.close(end);
-                log_end(&over.orders, &over.closed);
-                let cut = over.closed.end == End::Revoked;
-                let stop = cut.then(|| over.orders.tenure.stop()).flatten();
-                (over.parting, stop.map(Box::pin))
-            };
-            match stop {
-                Some(stop) => drop(tokio::join!(parting, stop)),
-                None => parting.await,
+            if let Some(rest) = finish(relay, end) {
+                rest.await;
             }
         }
+    }
+}
+
+/// Writes the session's line in the log. Gives what remains: last words, and to stop a statement that nobody waits for. Boxed,
+/// so that no session carries the size of its end.
+fn finish(
+    relay: Relay<Stream, Stream, Rule>,
+    end: End,
+) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let over = relay.close(end);
+    log_end(&over.orders, &over.closed);
+    let cut = end == End::Revoked;
+    let stop = cut.then(|| over.orders.tenure.stop()).flatten();
+    match (over.parting, stop) {
+        (None, None) => None,
+        (Some(parting), None) => Some(Box::pin(parting)),
+        (None, Some(stop)) => Some(Box::pin(stop)),
+        (Some(parting), Some(stop)) => Some(Box::pin(async {
+            tokio::join!(parting, stop);
+        })),
     }
 }
 

@@ -23,8 +23,8 @@ struct State {
     status: TransactionStatus,
     /// `ReadyForQuery` messages that the server still has to send.
     owed: u32,
-    /// Which of the next 64 of them are for a simple query or a function call: lowest bit first.
-    simple: u64,
+    /// Which of the next 32 of them are for a simple query or a function call: lowest bit first.
+    simple: u32,
     /// Messages of the extended protocol have come since the last `Sync`.
     batch: bool,
     flush: Flush,
@@ -225,8 +225,8 @@ impl State {
     }
 
     fn owe(&mut self, simple: bool) {
-        if self.owed < u64::BITS {
-            self.simple |= u64::from(simple) << self.owed;
+        if self.owed < u32::BITS {
+            self.simple |= u32::from(simple) << self.owed;
         }
         self.owed = self.owed.saturating_add(1);
     }

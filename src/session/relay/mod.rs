@@ -140,8 +140,8 @@ pub struct Relay<C, S, O> {
 pub struct Over<O, P> {
     pub closed: Closed,
     pub orders: O,
-    /// Says the last words and closes the sockets, within a second or two.
-    pub parting: P,
+    /// Says the last words and closes the sockets, within a second or two; `None` where nothing is to be said.
+    pub parting: Option<P>,
 }
 
 /// The session has to end soon.
@@ -169,7 +169,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     }
 
     /// Closes the books, and gives what remains to be said and done on the sockets.
-    pub fn close(self, end: End) -> Over<O, impl Future<Output = ()>> {
+    pub fn close(self, end: End) -> Over<O, impl Future<Output = ()> + use<C, S, O>> {
         let conversation = &self.conversation;
         let facts = || self.client.facts();
         let closed = self.ledger.close(end, conversation, facts);
@@ -195,15 +195,10 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             to_server: leave,
         });
         let (client, upstream) = (self.client, self.upstream);
-        let parting = words.map(|words| Box::pin(part(client, upstream, words)));
         Over {
             closed,
             orders: self.orders,
-            parting: async {
-                if let Some(parting) = parting {
-                    parting.await;
-                }
-            },
+            parting: words.map(|words| part(client, upstream, words)),
         }
     }
 

@@ -71,7 +71,9 @@ pub(super) async fn relay<C: Leg, S: Leg>(
     let mut relay = Relay::new(client, upstream, conversation(), line, orders);
     let end = (&mut relay).await;
     let over = relay.close(end);
-    over.parting.await;
+    if let Some(parting) = over.parting {
+        parting.await;
+    }
     over.closed
 }
 
