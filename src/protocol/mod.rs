@@ -24,20 +24,55 @@ pub enum Standing {
     Undecided,
 }
 
+/// Why bytes may not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The server has to answer something first.
+    Answers,
+    /// The next command is one that the session has to decide on; everything before it is answered.
+    Command,
+    /// One side did what the session may not do, and the session ends. Says what, for the client and the log.
+    Breach(&'static str),
+}
+
 impl Conversation {
-    /// Follows bytes that the client sent.
+    /// Follows bytes that the client sent. Tells how many of them, from the first, may go to the server now; the rest is to be
+    /// offered again once nothing [holds](Self::hold) it.
     #[inline]
-    pub fn from_client(&mut self, bytes: &[u8]) {
+    pub fn from_client(&mut self, bytes: &[u8]) -> usize {
         match self {
-            Self::Postgres(conversation) => conversation.from_client(bytes),
+            Self::Postgres(conversation) => {
+                conversation.from_client(bytes);
+                bytes.len()
+            }
         }
     }
 
-    /// Follows bytes that the server sent.
+    /// Follows bytes that the server sent. Tells how many of them, from the first, may go to the client: fewer than all only
+    /// at a [`Hold::Breach`].
     #[inline]
-    pub fn from_server(&mut self, bytes: &[u8]) {
+    pub fn from_server(&mut self, bytes: &[u8]) -> usize {
         match self {
-            Self::Postgres(conversation) => conversation.from_server(bytes),
+            Self::Postgres(conversation) => {
+                conversation.from_server(bytes);
+                bytes.len()
+            }
+        }
+    }
+
+    /// Why bytes of the client were held back, if they were.
+    #[inline]
+    pub const fn hold(&self) -> Option<Hold> {
+        match self {
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// What a session that is ended by us hears, as a whole message of its protocol. To be sent only where the server's messages
+    /// [leave room for it](Self::may_speak_to_client).
+    pub fn farewell(&self, message: &str) -> Vec<u8> {
+        match self {
+            Self::Postgres(_) => postgres::farewell(message),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     refusal::Refusal,
-    relay::{Closed, End, Line, Order, Orders, Relay},
+    relay::{Closed, End, Line, Order, Orders, Relay, Turn},
     report::{self, Refused},
     stages::{Allowed, Visit},
     tenure::{Change, Revocation, Tenure},
@@ -222,7 +222,12 @@ impl LoggedIn {
         };
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
         async move {
-            let end = (&mut relay).await;
+            let end = loop {
+                match (&mut relay).await {
+                    Turn::Over(end) => break end,
+                    Turn::Asks => {}
+                }
+            };
             if let Some(rest) = finish(relay, end) {
                 rest.await;
             }
@@ -292,7 +297,7 @@ impl Rule {
         if !stricter {
             return None;
         }
-        let farewell = postgres::farewell(&self.tenure.farewell(&revocation).message);
+        let farewell = self.tenure.farewell(&revocation).message;
         let order = match revocation.grace {
             Some(by) => Order::Drain { farewell, by },
             None => Order::Cut { farewell },

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     meter::{Attendance, ListenerMeters, Mover, OriginMeters},
     net::{Stream, kernel},
-    protocol::{Conversation, Standing},
+    protocol::{Conversation, Hold, Standing},
 };
 use ledger::{Blocked, Ledger};
 use parting::{LastWords, part};
@@ -67,14 +67,34 @@ pub trait Orders: Unpin {
 pub enum Order {
     /// End at the end of the transaction, or at the latest `by`.
     Drain {
-        /// The client's last words to hear, a whole message of its protocol.
-        farewell: Vec<u8>,
+        /// What the client is told.
+        farewell: String,
         by: Instant,
     },
     /// End now.
-    Cut { farewell: Vec<u8> },
+    Cut { farewell: String },
     /// Count as another origin's session from now on.
     Move(Arc<OriginMeters>),
+}
+
+/// Why a relay stopped moving bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Over(End),
+    /// The client's next command is one that the session has to decide on; everything before it is answered. The relay goes on
+    /// when it is polled again, see [`Relay::interlude`].
+    Asks,
+}
+
+/// What the session works with while its relay stands still.
+pub struct Interlude<'a, C, S, O> {
+    pub client: &'a mut C,
+    pub upstream: &'a mut S,
+    pub conversation: &'a mut Conversation,
+    /// What the client has sent and the server has not been given: begins with the command in question, and may end inside of
+    /// it. What stays in it is relayed next.
+    pub held: &'a mut Vec<u8>,
+    pub orders: &'a mut O,
 }
 
 /// A session that is over.
@@ -105,6 +125,8 @@ pub enum End {
     ClientBroke,
     /// The server's connection failed.
     DatabaseBroke,
+    /// One side did what the session may not do.
+    Breach,
 }
 
 impl End {
@@ -117,17 +139,20 @@ impl End {
             Self::Drained => "drained",
             Self::ClientBroke => "client_broke",
             Self::DatabaseBroke => "database_broke",
+            Self::Breach => "breach",
         }
     }
 }
 
-/// A session being relayed: a future that ends with the session, for [`close`](Self::close) to finish. A struct and not an
-/// `async fn`, which would hold each of its arguments twice for as long as the session lives.
+/// A session being relayed: a future that stops with the session, for [`close`](Self::close) to finish, or at a question. A
+/// struct and not an `async fn`, which would hold each of its arguments twice for as long as the session lives.
 pub struct Relay<C, S, O> {
     client: C,
     upstream: S,
     to_server: Way,
     to_client: Way,
+    /// Read from the client, and not to be passed on yet. Boxed, for an idle session has none.
+    held: Option<Box<Vec<u8>>>,
     conversation: Conversation,
     ledger: Ledger,
     /// Who ended first.
@@ -147,7 +172,7 @@ pub struct Over<O, P> {
 /// The session has to end soon.
 struct Leaving {
     /// What an order wants said, at the end of a transaction if there is one in time.
-    farewell: Option<Vec<u8>>,
+    farewell: Option<String>,
     by: Pin<Box<Sleep>>,
     /// The end that it is when it comes to the deadline.
     end: End,
@@ -160,6 +185,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             upstream,
             to_server: Way::default(),
             to_client: Way::default(),
+            held: None,
             conversation,
             ledger: Ledger::open(line),
             ended: None,
@@ -181,10 +207,16 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             }
             // never into the middle of a message
             End::Revoked | End::Drained if !conversation.may_speak_to_client() => None,
-            End::Revoked | End::Drained => {
-                let leaving = self.leaving;
-                leaving.map(|leaving| leaving.farewell.unwrap_or_default())
-            }
+            End::Revoked | End::Drained => self.leaving.map(|leaving| {
+                let farewell = leaving.farewell;
+                farewell.map_or_else(Vec::new, |words| conversation.farewell(&words))
+            }),
+            End::Breach => match conversation.hold() {
+                Some(Hold::Breach(why)) if conversation.may_speak_to_client() => {
+                    Some(conversation.farewell(&format!("doorward: session ended: {why}")))
+                }
+                _ => None,
+            },
         };
         let ordered = matches!(end, End::Revoked | End::Drained);
         let leave = conversation
@@ -202,18 +234,35 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         }
     }
 
+    /// What the session works with after [`Turn::Asks`], until it polls the relay again.
+    pub fn interlude(&mut self) -> Interlude<'_, C, S, O> {
+        Interlude {
+            client: &mut self.client,
+            upstream: &mut self.upstream,
+            conversation: &mut self.conversation,
+            held: self.held.get_or_insert_default(),
+            orders: &mut self.orders,
+        }
+    }
+
+    /// Counts as another origin's session from now on.
+    pub fn move_to(&mut self, origin: Arc<OriginMeters>) {
+        self.ledger.move_to(origin);
+    }
+
     /// Moves bytes until nothing moves, or until it is the neighbours' turn.
-    fn shuttle(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<End> {
+    fn shuttle(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Option<Turn> {
         for _ in 0..MOST_ROUNDS {
             let moved = match (
                 self.step_to_server(cx, buffer),
                 self.step_to_client(cx, buffer),
             ) {
                 (Ok(one), Ok(other)) => one || other,
-                (Err(end), _) | (_, Err(end)) => return Some(end),
+                (Err(end), _) | (_, Err(end)) => return Some(Turn::Over(end)),
             };
             if !moved {
-                return self.rest(cx);
+                let over = self.rest(cx).map(Turn::Over);
+                return over.or_else(|| self.asks().then_some(Turn::Asks));
             }
         }
         cx.waker().wake_by_ref();
@@ -228,6 +277,8 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 self.ledger.leftovers_moved(Mover::Client);
             }
             given
+        } else if let Some(held) = self.held.take() {
+            return self.offer_again(cx, held);
         } else {
             match self.to_server.take(cx, &mut self.client, buffer) {
                 Taken::Nothing => Ok(false),
@@ -241,8 +292,13 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                     let Self { conversation, .. } = self;
                     self.ledger
                         .client_moved(bytes.len(), conversation, delivered);
-                    conversation.from_client(bytes);
-                    let given = self.to_server.give(cx, &mut self.upstream, bytes);
+                    let passing = conversation.from_client(bytes);
+                    let (passing, rest) = bytes.split_at_checked(passing).unwrap_or((bytes, &[]));
+                    if !rest.is_empty() {
+                        self.held = Some(Box::new(rest.to_vec()));
+                        self.breach()?;
+                    }
+                    let given = self.to_server.give(cx, &mut self.upstream, passing);
                     given.map(|()| true)
                 }
             }
@@ -280,13 +336,47 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 }
                 Taken::Bytes(bytes) => {
                     self.ledger.server_moved(bytes.len());
-                    self.conversation.from_server(bytes);
-                    let given = self.to_client.give(cx, &mut self.client, bytes);
+                    let passing = self.conversation.from_server(bytes);
+                    let passing = bytes.get(..passing).unwrap_or(bytes);
+                    let given = self.to_client.give(cx, &mut self.client, passing);
+                    self.breach()?;
                     given.map(|()| true)
                 }
             }
         };
         given.map_err(|Deaf| self.client_is_deaf())
+    }
+
+    /// What was held back is looked at again: the server may have answered what it waited for, or the session has decided.
+    fn offer_again(&mut self, cx: &mut Context<'_>, held: Box<Vec<u8>>) -> Result<bool, End> {
+        if self.conversation.hold().is_some() {
+            self.held = Some(held);
+            return Ok(false);
+        }
+        let passing = self.conversation.from_client(&held);
+        let (passing, rest) = held.split_at_checked(passing).unwrap_or((&held, &[]));
+        if !rest.is_empty() {
+            self.held = Some(Box::new(rest.to_vec()));
+            self.breach()?;
+        }
+        if self.to_server.give(cx, &mut self.upstream, passing).is_err() {
+            self.server_is_deaf();
+        }
+        Ok(!passing.is_empty())
+    }
+
+    /// Whether the session stands before a command that it has to decide on, with all before it answered and delivered.
+    fn asks(&self) -> bool {
+        let undelivered = self.to_client.is_blocked() || self.to_server.is_blocked();
+        !undelivered && self.ended.is_none() && self.conversation.hold() == Some(Hold::Command)
+    }
+
+    /// An end where one side did what the session may not do.
+    fn breach(&self) -> Result<(), End> {
+        match self.conversation.hold() {
+            Some(Hold::Breach(_)) => Err(End::Breach),
+            Some(Hold::Answers | Hold::Command) | None => Ok(()),
+        }
     }
 
     /// Nothing moves: flushes, passes on what ended, and tells whether it is all over.
@@ -381,17 +471,17 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
 }
 
 impl<C: Leg, S: Leg, O: Orders> Future for Relay<C, S, O> {
-    type Output = End;
+    type Output = Turn;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
         let relay = self.get_mut();
         while let Poll::Ready(order) = relay.orders.poll_order(cx) {
             if let Some(end) = relay.obey(order) {
-                return Poll::Ready(end);
+                return Poll::Ready(Turn::Over(end));
             }
         }
-        if let Some(end) = BUFFER.with_borrow_mut(|buffer| relay.shuttle(cx, buffer)) {
-            return Poll::Ready(end);
+        if let Some(turn) = BUFFER.with_borrow_mut(|buffer| relay.shuttle(cx, buffer)) {
+            return Poll::Ready(turn);
         }
         let blocked = Blocked {
             to_client: relay.to_client.is_blocked(),
@@ -401,7 +491,7 @@ impl<C: Leg, S: Leg, O: Orders> Future for Relay<C, S, O> {
             let (client, server) = (relay.client.facts(), relay.upstream.facts());
             relay.ledger.look(client, server);
         }
-        relay.poll_leaving(cx)
+        relay.poll_leaving(cx).map(Turn::Over)
     }
 }
 

@@ -69,7 +69,9 @@ pub(super) async fn relay<C: Leg, S: Leg>(
     orders: impl Orders,
 ) -> Closed {
     let mut relay = Relay::new(client, upstream, conversation(), line, orders);
-    let end = (&mut relay).await;
+    let Turn::Over(end) = (&mut relay).await else {
+        panic!("nothing was asked");
+    };
     let over = relay.close(end);
     if let Some(parting) = over.parting {
         parting.await;
@@ -154,7 +156,7 @@ async fn rest(mut stream: DuplexStream) -> Vec<u8> {
 }
 
 fn farewell() -> Vec<u8> {
-    message(b'E', b"C57P01\0Mgo\0\0")
+    conversation().farewell("go")
 }
 
 fn leave() -> Vec<u8> {
@@ -232,7 +234,7 @@ async fn an_order_to_cut_is_said_to_both_sides_and_obeyed_at_once() {
     let bench = bench((4096, 4096), told);
     let farewell = farewell();
     let order = Order::Cut {
-        farewell: farewell.clone(),
+        farewell: "go".into(),
     };
     orders.send(order).unwrap();
     assert_eq!(rest(bench.client).await, farewell);
@@ -250,7 +252,7 @@ async fn a_farewell_is_never_put_into_a_message() {
     read(&mut bench.server, 3).await;
     assert_eq!(read(&mut bench.client, 9).await, row[..9]);
     let order = Order::Cut {
-        farewell: farewell(),
+        farewell: "go".into(),
     };
     orders.send(order).unwrap();
     assert_eq!(rest(bench.client).await, b"");
@@ -273,7 +275,7 @@ async fn draining_waits_for_the_end_of_the_transaction() {
     .await;
     say(&mut bench.server, &mut bench.client, message(b'Z', b"T")).await;
     let order = Order::Drain {
-        farewell: farewell(),
+        farewell: "go".into(),
         by: Instant::now() + Duration::from_secs(60),
     };
     orders.send(order).unwrap();
@@ -302,7 +304,7 @@ async fn draining_ends_at_its_deadline_with_what_may_still_be_said() {
     read(&mut bench.server, 10).await;
     let began = Instant::now();
     let order = Order::Drain {
-        farewell: farewell(),
+        farewell: "go".into(),
         by: began + Duration::from_secs(3),
     };
     orders.send(order).unwrap();
@@ -316,7 +318,7 @@ async fn a_client_that_will_not_listen_does_not_hold_its_end_up() {
     let (orders, told) = told();
     let bench = bench((8, 8), told);
     let order = Order::Cut {
-        farewell: farewell(),
+        farewell: "go".into(),
     };
     let began = Instant::now();
     orders.send(order).unwrap();

@@ -74,6 +74,9 @@ impl Way {
         sink: &mut (impl AsyncWrite + Unpin),
         bytes: &[u8],
     ) -> Result<(), Deaf> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let taken = write(cx, sink, bytes)?;
         self.unflushed = true;
         if let Some(rest @ [_, ..]) = bytes.get(taken..) {
