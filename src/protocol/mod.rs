@@ -5,6 +5,62 @@
 
 pub mod postgres;
 
+use crate::{
+    net::Stream,
+    policy::{Reason, Replication},
+    wire::postgres::{self as wire, StartupMessage},
+};
+
+/// What a client has said of itself, in the listener's protocol: kept until it is passed on to the server, or refused.
+#[derive(Debug)]
+pub enum Opening {
+    Postgres(StartupMessage),
+}
+
+/// Who a client says it is, in the policy's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub user: String,
+    pub database: Option<String>,
+    pub replication: Option<Replication>,
+    /// The client's own words, for logs.
+    pub application: Option<String>,
+}
+
+/// What a client is told that is put out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub message: String,
+    /// What it can do about it.
+    pub hint: Option<&'static str>,
+}
+
+impl Opening {
+    pub fn identity(&self) -> Identity {
+        match self {
+            Self::Postgres(startup) => postgres::identity(startup),
+        }
+    }
+
+    /// Tells the client as its own server would, and closes in order. Nothing is said where the protocol has no word for the
+    /// reason.
+    pub async fn refuse(self, client: Stream, reason: Reason, words: &Words) {
+        match self {
+            Self::Postgres(startup) => {
+                if let Some(sqlstate) = postgres::sqlstate(reason) {
+                    let response = wire::ErrorResponse {
+                        sqlstate,
+                        message: &words.message,
+                        detail: None,
+                        hint: words.hint,
+                    };
+                    postgres::refuse(client, &response.encode(startup.error_form())).await;
+                }
+            }
+        }
+    }
+}
+
 /// A session after its login, in the listener's protocol: the seam between the relay and what it relays.
 #[derive(Debug)]
 pub enum Conversation {

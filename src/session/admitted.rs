@@ -1,4 +1,4 @@
-//! From the permit to the end: dial, login, relay. Floor 3.
+//! From the database's yes to the end of the session. Floor 3.
 
 use std::{
     pin::Pin,
@@ -7,23 +7,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, timeout_at};
-
 use super::{
-    refusal::Refusal,
     relay::{Closed, End, Line, Order, Orders, Relay, Turn},
-    report::{self, Refused},
-    stages::{Allowed, Visit},
+    report,
+    stages::Visit,
     tenure::{Change, Revocation, Tenure},
 };
 use crate::{
-    meter::{Attendance, Phase},
+    meter::Attendance,
     net::{Stream, kernel},
-    policy::{Permit, Reason},
-    protocol::{
-        Conversation,
-        postgres::{self, LoginError},
-    },
+    policy::Reason,
+    protocol::Conversation,
+    wire::postgres::CancelKey,
 };
 
 /// The database itself said yes: both legs, the tenure, and where the login has left the conversation.
@@ -38,140 +33,30 @@ pub(super) struct LoggedIn {
     upstream_rtt: Duration,
 }
 
-impl Allowed {
-    /// Dials, and relays the login under the watch of the policy: a rule that goes during a slow login ends it.
-    pub(super) async fn login(self) -> Result<LoggedIn, Refused> {
-        let Self {
-            mut client,
-            startup,
-            mut tenure,
-            turns,
-            mut visit,
-            shortlist,
-            pass,
-        } = self;
-        let limits = *visit.gateway.limits.borrow();
-        let deadline = Instant::now() + limits.login;
-        let no = match dial(&visit, &tenure.permit, limits.dial).await {
-            Err(unreachable) => No::told(unreachable),
-            Ok(mut upstream) => {
-                let began = Instant::now();
-                let terms = postgres::Terms {
-                    authentication: visit
-                        .gateway
-                        .standing
-                        .borrow()
-                        .policy
-                        .require()
-                        .authentication,
-                    cleartext: postgres::is_private(&client) && postgres::is_private(&upstream),
-                    interrupted: async { tenure.ended().await.denial },
-                };
-                let login = postgres::login(&mut client, &mut upstream, &startup, terms);
-                match timeout_at(deadline, login).await {
-                    Ok(Ok(logged_in)) => {
-                        drop((pass, visit.opening.take()));
-                        visit.door.meters.phase(Phase::Login, began.elapsed());
-                        let legs = (client, upstream);
-                        let turns = turns + logged_in.turns;
-                        return Ok(LoggedIn::new(legs, logged_in, tenure, visit, turns));
-                    }
-                    Ok(Err(error)) => No::of(error, &tenure),
-                    Err(_late) => No::silent(Refusal::Late),
-                }
-            }
-        };
-        let origin = Arc::clone(&tenure.permit.origin().name);
-        let refused = Refused::new(visit, Some(shortlist), no.refusal, Some(tenure.claim));
-        let refused = refused.of_origin(origin);
-        Err(if no.tells {
-            refused.tell(client, startup.error_form()).await
-        } else {
-            refused
-        })
-    }
-}
-
-/// A refusal after the permit, and whether the client is still to be told.
-struct No {
-    refusal: Refusal,
-    tells: bool,
-}
-
-impl No {
-    const fn told(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            tells: true,
-        }
-    }
-
-    const fn silent(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            tells: false,
-        }
-    }
-
-    fn of(error: LoginError, tenure: &Tenure) -> Self {
-        let text = error.to_string();
-        match error {
-            // the server has said it itself
-            LoginError::Refused { sqlstate } => {
-                if sqlstate.is_some_and(|code| code.as_str().starts_with(INVALID_AUTHORIZATION)) {
-                    tenure.meters().auth_failure();
-                }
-                Self::silent(Refusal::UpstreamRefused(text))
-            }
-            LoginError::NoChallenge => Self::told(Refusal::NoChallenge),
-            LoginError::Cleartext => Self::told(Refusal::Cleartext),
-            LoginError::ClientLeft | LoginError::ClientBroke(_) => {
-                Self::silent(Refusal::LeftAtChallenge)
-            }
-            LoginError::ClientMalformed => Self::told(Refusal::Malformed(text)),
-            LoginError::UpstreamClosed
-            | LoginError::UpstreamMalformed
-            | LoginError::UpstreamBroke(_) => Self::told(Refusal::Unreachable(text)),
-            LoginError::Interrupted(denial) => Self::told(Refusal::Denied(denial)),
-        }
-    }
-}
-
-async fn dial(visit: &Visit, permit: &Permit, within: Duration) -> Result<Stream, Refusal> {
-    let meters = &visit.door.meters;
-    let began = Instant::now();
-    match visit.door.upstream.connect(permit, within).await {
-        Ok(upstream) => {
-            let took = began.elapsed();
-            meters.phase(Phase::Dial, took);
-            // its round trip is better known after the login
-            meters.upstream_connected(took, None);
-            Ok(upstream)
-        }
-        Err(error) => {
-            if meters.upstream_is_up() != Some(false) {
-                tracing::warn!(
-                    event = "upstream_down",
-                    listener = meters.name(),
-                    upstream = %visit.door.upstream,
-                    cause = %error,
-                    "the database cannot be reached; clients are told so until it can",
-                );
-            }
-            meters.upstream_failed(error.label());
-            Err(Refusal::Unreachable(error.to_string()))
-        }
-    }
+/// What a login leaves behind, in either protocol.
+pub(super) struct Session {
+    pub(super) upstream: Stream,
+    pub(super) conversation: Conversation,
+    /// What a cancel request for it will bear (PostgreSQL).
+    pub(super) cancel_key: Option<CancelKey>,
+    /// Round trips of the login.
+    pub(super) turns: u32,
 }
 
 impl LoggedIn {
-    fn new(
-        (client, upstream): (Stream, Stream),
-        login: postgres::LoggedIn,
+    pub(super) fn new(
+        client: Stream,
+        session: Session,
         mut tenure: Tenure,
         visit: Visit,
         turns: u32,
     ) -> Self {
+        let Session {
+            upstream,
+            conversation,
+            cancel_key,
+            ..
+        } = session;
         let client_rtt = client.tcp().and_then(kernel::tcp_min_rtt).or(visit.rtt);
         let upstream_rtt = upstream
             .tcp()
@@ -187,18 +72,13 @@ impl LoggedIn {
             .gateway
             .meters
             .decision(listener, origin, true, reason);
-        if let Some(key) = login.cancel_key {
+        if let Some(key) = cancel_key {
             tenure.register(key);
         }
-        let (from_client, from_server) = (login.client_frames, login.server_frames);
         Self {
             client,
             upstream,
-            conversation: Conversation::Postgres(postgres::Conversation::new(
-                from_client,
-                from_server,
-                login.status,
-            )),
+            conversation,
             tenure,
             attendance: meters.attend(SystemTime::now()),
             visit,
@@ -336,6 +216,3 @@ fn log_end(rule: &Rule, closed: &Closed) {
         ms = u64::try_from(closed.lasted.as_millis()).unwrap_or(u64::MAX),
     );
 }
-
-/// SQLSTATE class 28: the server did not believe the client.
-const INVALID_AUTHORIZATION: &str = "28";

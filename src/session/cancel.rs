@@ -21,13 +21,13 @@ use crate::{policy::Permit, wire::postgres::CancelKey};
 impl Cancelling {
     /// Forwards the request if it may pass, and closes. What became of it is only counted: an answer would tell which keys exist.
     pub(super) async fn forward(self) {
-        let meters = &self.visit.door.meters;
+        let meters = &self.guest.visit.door.meters;
         let forwarded = self.forwarded().await;
         meters.cancel(forwarded.unwrap_or_else(|why| why));
     }
 
     async fn forwarded(&self) -> Result<&'static str, &'static str> {
-        let (gateway, door) = (&self.visit.gateway, &self.visit.door);
+        let (gateway, door) = (&self.guest.visit.gateway, &self.guest.visit.door);
         if !self.tls && !door.plain_cancels.load(Ordering::Relaxed) {
             return Err("plain_refused");
         }
@@ -36,11 +36,11 @@ impl Cancelling {
             let standing = gateway.standing.borrow();
             standing
                 .policy
-                .decide_cancel(self.visit.address, session.as_deref())
+                .decide_cancel(self.guest.visit.address, session.as_deref())
         };
         let permit = permit.ok_or("refused")?;
         // who guesses keys is slowed down; who knows one is not
-        let source = Source::of(self.visit.address);
+        let source = Source::of(self.guest.visit.address);
         if session.is_none() && !gateway.cancels.take(source, Instant::now()) {
             return Err("limited");
         }

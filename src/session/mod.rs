@@ -12,6 +12,8 @@ mod admitted;
 mod budget;
 mod cancel;
 mod gate;
+mod greeting;
+mod login;
 mod refusal;
 pub mod relay;
 mod report;

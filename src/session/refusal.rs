@@ -2,7 +2,10 @@
 
 use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher, net::IpAddr, sync::Arc};
 
-use crate::policy::{Claim, Denial, Reason};
+use crate::{
+    policy::{Claim, Denial, Reason},
+    protocol::Words,
+};
 
 /// Why a connection ended before it was relayed. `Display` is for the log and may name causes; [`Words`] are for the
 /// client; [`Refusal::reason`] is the label.
@@ -87,61 +90,52 @@ impl Refusal {
     }
 }
 
-/// What a client is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Words {
-    pub(super) message: String,
-    pub(super) hint: Option<&'static str>,
+/// For a client that may know why: its address is mentioned, or strangers are answered in full.
+pub(super) fn explained(
+    refusal: &Refusal,
+    names: Names<'_>,
+    address: IpAddr,
+    reference: Reference,
+) -> Words {
+    let (sentence, label) = (refusal.sentence(), refusal.reason().label());
+    let message = names.spared([
+        format!(
+            "doorward: connection from {address} refused: {sentence} [{label}], ref {reference}"
+        ),
+        format!("doorward: connection from {address} refused: {sentence}, ref {reference}"),
+        format!("doorward: connection from {address} refused, ref {reference}"),
+        format!("refused [{label}], ref {reference}"),
+        format!("refused, ref {reference}"),
+    ]);
+    Words {
+        message: message.unwrap_or_else(|| reference.to_string()),
+        hint: refusal.mend().filter(|hint| !names.appear_in(hint)),
+    }
 }
 
-impl Words {
-    /// For a client that may know why: its address is mentioned, or strangers are answered in full.
-    pub(super) fn explained(
-        refusal: &Refusal,
-        names: Names<'_>,
-        address: IpAddr,
-        reference: Reference,
-    ) -> Self {
-        let (sentence, label) = (refusal.sentence(), refusal.reason().label());
-        let message = names.spared([
-            format!(
-                "doorward: connection from {address} refused: {sentence} [{label}], ref {reference}"
-            ),
-            format!("doorward: connection from {address} refused: {sentence}, ref {reference}"),
-            format!("doorward: connection from {address} refused, ref {reference}"),
-            format!("refused [{label}], ref {reference}"),
-            format!("refused, ref {reference}"),
-        ]);
-        Self {
-            message: message.unwrap_or_else(|| reference.to_string()),
-            hint: refusal.mend().filter(|hint| !names.appear_in(hint)),
-        }
+/// For everybody else: one text, whatever the reason.
+pub(super) fn constant(names: Names<'_>, reference: Reference) -> Words {
+    let message = names.spared([
+        format!("doorward: connection not allowed, ref {reference}"),
+        format!("refused, ref {reference}"),
+    ]);
+    Words {
+        message: message.unwrap_or_else(|| reference.to_string()),
+        hint: None,
     }
+}
 
-    /// For everybody else: one text, whatever the reason.
-    pub(super) fn constant(names: Names<'_>, reference: Reference) -> Self {
-        let message = names.spared([
-            format!("doorward: connection not allowed, ref {reference}"),
-            format!("refused, ref {reference}"),
-        ]);
-        Self {
-            message: message.unwrap_or_else(|| reference.to_string()),
-            hint: None,
-        }
-    }
-
-    /// For a session that is ended.
-    pub(super) fn farewell(reason: Reason, names: Names<'_>, reference: Reference) -> Self {
-        let (sentence, label) = (reason.sentence(), reason.label());
-        let message = names.spared([
-            format!("doorward: session ended: {sentence} [{label}], ref {reference}"),
-            format!("doorward: session ended: {sentence}, ref {reference}"),
-            format!("ended, ref {reference}"),
-        ]);
-        Self {
-            message: message.unwrap_or_else(|| reference.to_string()),
-            hint: None,
-        }
+/// For a session that is ended.
+pub(super) fn farewell(reason: Reason, names: Names<'_>, reference: Reference) -> Words {
+    let (sentence, label) = (reason.sentence(), reason.label());
+    let message = names.spared([
+        format!("doorward: session ended: {sentence} [{label}], ref {reference}"),
+        format!("doorward: session ended: {sentence}, ref {reference}"),
+        format!("ended, ref {reference}"),
+    ]);
+    Words {
+        message: message.unwrap_or_else(|| reference.to_string()),
+        hint: None,
     }
 }
 
@@ -251,7 +245,7 @@ mod tests {
     fn a_password_in_clear_is_the_servers_doing_and_not_the_clients() {
         let refusal = Refusal::Cleartext;
         let reference = References::default().of(address(), Some("app"), refusal.reason());
-        let words = Words::explained(&refusal, Names::default(), address(), reference);
+        let words = explained(&refusal, Names::default(), address(), reference);
         assert!(!words.message.contains("not encrypted"), "{words:?}");
         assert!(words.hint.unwrap().contains("pg_hba.conf"));
     }
@@ -263,7 +257,7 @@ mod tests {
             user: Some("app"),
             database: Some("shop"),
         };
-        let words = Words::explained(&denied(Reason::TlsRequired), names, address(), reference);
+        let words = explained(&denied(Reason::TlsRequired), names, address(), reference);
         assert!(words.message.contains("192.0.2.7") && words.message.contains("[tls_required]"));
         assert!(words.message.ends_with(&format!("ref {reference}")));
         assert_eq!(words.hint, Some("Connect with sslmode=verify-full."));
@@ -274,7 +268,7 @@ mod tests {
         let references = References::default();
         let text = |reason| {
             let reference = references.of(address(), Some("app"), reason);
-            let words = Words::constant(Names::default(), reference);
+            let words = constant(Names::default(), reference);
             words.message.replace(&reference.to_string(), "")
         };
         assert_eq!(text(Reason::NoOrigin), text(Reason::ExclusiveUser));
@@ -297,9 +291,9 @@ mod tests {
             for reason in [Reason::NoOrigin, Reason::TlsRequired, Reason::ExclusiveUser, Reason::UserNotAllowed] {
                 let reference = references.of(address(), Some(&user), reason);
                 for words in [
-                    Words::explained(&denied(reason), names, address(), reference),
-                    Words::constant(names, reference),
-                    Words::farewell(reason, names, reference),
+                    explained(&denied(reason), names, address(), reference),
+                    constant(names, reference),
+                    farewell(reason, names, reference),
                 ] {
                     for text in [Some(words.message.as_str()), words.hint].into_iter().flatten() {
                         prop_assert!(!text.contains(&user) && !text.contains(&database), "{text}");

@@ -6,14 +6,13 @@ use tokio::time::Instant;
 
 use super::{
     gate::Source,
-    refusal::{Names, Reference, Refusal, Words},
+    refusal::{self, Names, Reference, Refusal},
     stages::Visit,
 };
 use crate::{
     net::Stream,
     policy::{Answer, Claim, Reason, Shortlist, TlsVersion},
-    protocol::postgres,
-    wire::postgres::{ErrorForm, ErrorResponse},
+    protocol::{Opening, Words},
 };
 
 /// A connection that ended before the relay, on its way to be reported.
@@ -57,17 +56,9 @@ impl Refused {
     }
 
     /// Tells the client, in its own protocol and as much as it may know, and closes in order.
-    pub(super) async fn tell(self, client: Stream, form: ErrorForm) -> Self {
-        if let Some(sqlstate) = postgres::sqlstate(self.refusal.reason()) {
-            let words = self.words();
-            let response = ErrorResponse {
-                sqlstate,
-                message: &words.message,
-                detail: None,
-                hint: words.hint,
-            };
-            postgres::refuse(client, &response.encode(form)).await;
-        }
+    pub(super) async fn tell(self, client: Stream, opening: Opening) -> Self {
+        let words = self.words();
+        opening.refuse(client, self.refusal.reason(), &words).await;
         self
     }
 
@@ -78,9 +69,9 @@ impl Refused {
         let may_know =
             answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
         if may_know {
-            Words::explained(&self.refusal, names, self.visit.address, self.reference)
+            refusal::explained(&self.refusal, names, self.visit.address, self.reference)
         } else {
-            Words::constant(names, self.reference)
+            refusal::constant(names, self.reference)
         }
     }
 

@@ -5,25 +5,23 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     Door, Gateway,
     gate::{Caps, Pass, Source},
+    greeting::greet_postgres,
     refusal::Refusal,
     report::Refused,
     tenure::Tenure,
 };
 use crate::{
     config::Protocol,
-    meter::{Opening, Phase},
+    meter,
     net::{Stream, kernel},
-    policy::{Answer, Claim, Denial, Reason, Replication, Shortlist, TlsVersion},
-    protocol::postgres::{self, GreetError},
-    wire::postgres::{self as wire, CancelKey, StartupMessage},
+    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion},
+    protocol::Opening,
+    wire::postgres::CancelKey,
 };
 
 /// A connection from its first moment: the socket, the true peer, the deadline of its opening.
@@ -46,51 +44,52 @@ pub(super) struct Visit {
     /// The kernel's smallest round trip so far; the TCP handshake has given it one.
     pub(super) rtt: Option<Duration>,
     /// Counted as an opening in progress until the session begins.
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<meter::Opening>,
 }
 
-/// + what the address alone tells, and a place among the openings in progress.
+/// What stays true of a connection until it is a session: a visit, what its address alone tells, and its place among the
+/// openings in progress.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) visit: Visit,
+    pub(super) shortlist: Shortlist,
+    pub(super) _pass: Pass,
+}
+
+/// + the shortlist and the place: a guest.
 #[derive(Debug)]
 pub(super) struct Screened {
     socket: TcpStream,
-    visit: Visit,
-    shortlist: Shortlist,
-    pass: Pass,
+    guest: Guest,
 }
 
 /// + the client's stream, plain or TLS, and the bounded opening.
 #[derive(Debug)]
 pub(super) struct Greeted {
-    client: Stream,
-    tls: Option<TlsVersion>,
-    startup: StartupMessage,
-    turns: u32,
-    visit: Visit,
-    shortlist: Shortlist,
-    pass: Pass,
+    pub(super) client: Stream,
+    pub(super) tls: Option<TlsVersion>,
+    pub(super) opening: Opening,
+    pub(super) turns: u32,
+    pub(super) guest: Guest,
 }
 
 /// + the claim.
 #[derive(Debug)]
 pub(super) struct Identified {
     client: Stream,
-    startup: StartupMessage,
+    opening: Opening,
     claim: Claim,
     turns: u32,
-    visit: Visit,
-    shortlist: Shortlist,
-    pass: Pass,
+    guest: Guest,
 }
 
 /// + the permit and the seat, in a tenure that watches the policy.
 pub(super) struct Allowed {
     pub(super) client: Stream,
-    pub(super) startup: StartupMessage,
+    pub(super) opening: Opening,
     pub(super) tenure: Tenure,
     pub(super) turns: u32,
-    pub(super) visit: Visit,
-    pub(super) shortlist: Shortlist,
-    pub(super) pass: Pass,
+    pub(super) guest: Guest,
 }
 
 /// What a client wants that has opened its mouth.
@@ -107,8 +106,13 @@ pub(super) struct Cancelling {
     pub(super) _client: Stream,
     pub(super) key: CancelKey,
     pub(super) tls: bool,
-    pub(super) visit: Visit,
-    pub(super) _pass: Pass,
+    pub(super) guest: Guest,
+}
+
+impl Guest {
+    pub(super) fn refused(self, refusal: Refusal, claim: Option<Claim>) -> Refused {
+        Refused::new(self.visit, Some(self.shortlist), refusal, claim)
+    }
 }
 
 impl Accepted {
@@ -164,9 +168,11 @@ impl Accepted {
         match pass {
             Some(pass) => Ok(Screened {
                 socket,
-                visit,
-                shortlist,
-                pass,
+                guest: Guest {
+                    visit,
+                    shortlist,
+                    _pass: pass,
+                },
             }),
             None => Err(Refused::new(visit, Some(shortlist), Refusal::TooMany, None)),
         }
@@ -174,91 +180,35 @@ impl Accepted {
 }
 
 impl Screened {
-    /// Negotiates TLS and reads the opening, in the listener's protocol.
+    /// Reads the opening, in the listener's protocol.
     pub(super) async fn greet(self) -> Result<Knock, Refused> {
-        let Self {
-            socket,
-            visit,
-            shortlist,
-            pass,
-        } = self;
-        let Protocol::Postgres = visit.door.settings.protocol;
-        let greeting = postgres::Greeting {
-            tls: Arc::clone(&visit.gateway.tls.borrow()),
-            first_byte: visit.since + visit.gateway.limits.borrow().first_byte,
-        };
-        let meters = &visit.door.meters;
-        let greeted = match timeout_at(visit.deadline, postgres::greet(socket, greeting)).await {
-            Ok(Ok(greeted)) => greeted,
-            Ok(Err(GreetError::Probe)) => {
-                meters.probe();
-                return Ok(Knock::Probe);
-            }
-            Ok(Err(error)) => return Err(not_greeted(error, visit, shortlist).await),
-            Err(_late) => return Err(Refused::new(visit, Some(shortlist), Refusal::Late, None)),
-        };
-        if let (Some(version), Some(took)) = (greeted.tls, greeted.tls_took) {
-            meters.tls_handshake(Some(version.label()));
-            meters.phase(Phase::Tls, took);
+        let Self { socket, guest } = self;
+        match guest.visit.door.settings.protocol {
+            Protocol::Postgres => greet_postgres(socket, guest).await,
         }
-        meters.phase(Phase::Opening, visit.since.elapsed());
-        let client = greeted.client;
-        Ok(match greeted.asked {
-            postgres::Asked::Startup(startup) => Knock::Session(Greeted {
-                client,
-                tls: greeted.tls,
-                startup,
-                turns: greeted.turns,
-                visit,
-                shortlist,
-                pass,
-            }),
-            postgres::Asked::Cancel(key) => Knock::Cancel(Cancelling {
-                _client: client,
-                key,
-                tls: greeted.tls.is_some(),
-                visit,
-                _pass: pass,
-            }),
-        })
     }
 }
 
 impl Greeted {
     /// Who the client says it is, with what the network and TLS prove.
     pub(super) fn identify(self) -> Identified {
-        let Self {
-            client,
-            tls,
-            startup,
-            turns,
-            visit,
-            shortlist,
-            pass,
-        } = self;
-        let replication = startup.replication().map(|kind| match kind {
-            wire::Replication::Physical => Replication::Physical,
-            wire::Replication::Logical => Replication::Logical,
-        });
+        let identity = self.opening.identity();
+        let visit = &self.guest.visit;
         let claim = Claim {
             listener: Arc::clone(&visit.door.settings.name),
             address: visit.address,
-            user: startup.user().to_owned(),
-            // physical replication opens no database, whatever the packet says
-            database: (replication != Some(Replication::Physical))
-                .then(|| startup.database().to_owned()),
-            replication,
-            tls,
-            application: startup.application_name().map(str::to_owned),
+            user: identity.user,
+            database: identity.database,
+            replication: identity.replication,
+            tls: self.tls,
+            application: identity.application,
         };
         Identified {
-            client,
-            startup,
+            client: self.client,
+            opening: self.opening,
             claim,
-            turns,
-            visit,
-            shortlist,
-            pass,
+            turns: self.turns,
+            guest: self.guest,
         }
     }
 }
@@ -266,63 +216,24 @@ impl Greeted {
 impl Identified {
     /// The one decision. Whatever path the connection took here, it is this call.
     pub(super) async fn allow(self) -> Result<Allowed, Refused> {
-        let Self {
-            client,
-            startup,
-            claim,
-            turns,
-            visit,
-            shortlist,
-            pass,
-        } = self;
+        let visit = &self.guest.visit;
         // the notice of change is taken before the decision
         let standing = visit.gateway.standing.clone();
-        match Tenure::begin(&visit.gateway, &visit.door, standing, claim) {
+        match Tenure::begin(&visit.gateway, &visit.door, standing, self.claim) {
             Ok(tenure) => Ok(Allowed {
-                client,
-                startup,
+                client: self.client,
+                opening: self.opening,
                 tenure,
-                turns,
-                visit,
-                shortlist,
-                pass,
+                turns: self.turns,
+                guest: self.guest,
             }),
             Err(refused) => {
                 let (claim, denial) = *refused;
-                let refused = Refused::new(visit, Some(shortlist), denial.into(), Some(claim));
-                Err(refused.tell(client, startup.error_form()).await)
+                let refused = self.guest.refused(denial.into(), Some(claim));
+                Err(refused.tell(self.client, self.opening).await)
             }
         }
     }
-}
-
-/// A greeting that failed: told where the client can be told, closed where it cannot.
-async fn not_greeted(error: GreetError, visit: Visit, shortlist: Shortlist) -> Refused {
-    let text = error.to_string();
-    let (refusal, answer) = match error {
-        GreetError::Probe | GreetError::Left | GreetError::Broke(_) => (Refusal::Left, None),
-        GreetError::Silent => (Refusal::Silent, None),
-        GreetError::Tls(_) => {
-            visit.door.meters.tls_handshake(None);
-            (Refusal::Tls(text), None)
-        }
-        GreetError::Malformed { client, error } => {
-            (Refusal::Malformed(error.to_string()), Some((client, error)))
-        }
-    };
-    if let Some((client, error)) = answer
-        && let Some(sqlstate) = error.sqlstate()
-    {
-        // the parser's own sentence: it repeats nothing of what the client sent
-        let response = wire::ErrorResponse {
-            sqlstate,
-            message: &error.to_string(),
-            detail: None,
-            hint: None,
-        };
-        postgres::refuse(client, &response.encode(error.form())).await;
-    }
-    Refused::new(visit, Some(shortlist), refusal, None)
 }
 
 fn unknown() -> Denial {

@@ -16,13 +16,14 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Door, Gateway,
     cancel::stop_statement,
-    refusal::{Names, Reference, Words},
+    refusal::{self, Names, Reference},
     seats::{Resettle, Seat},
     table::Registration,
 };
 use crate::{
     meter::OriginMeters,
     policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason},
+    protocol::Words,
     wire::postgres::CancelKey,
 };
 
@@ -206,7 +207,7 @@ impl Tenure {
     /// What the session is told at its end.
     pub(super) fn farewell(&self, revocation: &Revocation) -> Words {
         let (reason, names) = (revocation.denial.reason, Names::of(&self.claim));
-        Words::farewell(reason, names, self.reference(revocation))
+        refusal::farewell(reason, names, self.reference(revocation))
     }
 
     /// What ties those words to the line in the log.

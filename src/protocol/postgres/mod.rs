@@ -3,6 +3,7 @@
 //! | file | dialogue |
 //! |---|---|
 //! | `greet` | accept to startup packet: negotiation, TLS, the opening |
+//! | `identity` | the startup packet in the policy's words |
 //! | `login` | the startup packet to the first `ReadyForQuery`, relayed message by message |
 //! | `exchange` | who may say what during a login: pure |
 //! | `conversation` | what stands open in a session, from message headers alone |
@@ -13,11 +14,13 @@
 mod conversation;
 mod exchange;
 mod greet;
+mod identity;
 mod login;
 mod refuse;
 
 pub use conversation::Conversation;
 pub use exchange::{Exchange, Fault, Step};
 pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
+pub use identity::identity;
 pub use login::{LoggedIn, LoginError, Terms, is_private, login};
 pub use refuse::{farewell, refuse, sqlstate};

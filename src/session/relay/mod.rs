@@ -359,7 +359,11 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             self.held = Some(Box::new(rest.to_vec()));
             self.breach()?;
         }
-        if self.to_server.give(cx, &mut self.upstream, passing).is_err() {
+        if self
+            .to_server
+            .give(cx, &mut self.upstream, passing)
+            .is_err()
+        {
             self.server_is_deaf();
         }
         Ok(!passing.is_empty())

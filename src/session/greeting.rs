@@ -1,0 +1,87 @@
+//! From the screened socket to the client's opening, in the listener's protocol. Floor 3.
+
+use std::sync::Arc;
+
+use tokio::{net::TcpStream, time::timeout_at};
+
+use super::{
+    refusal::Refusal,
+    report::Refused,
+    stages::{Cancelling, Greeted, Guest, Knock},
+};
+use crate::{
+    meter::Phase,
+    protocol::{
+        Opening,
+        postgres::{self, GreetError},
+    },
+    wire::postgres as wire,
+};
+
+/// The client speaks first, and the database hears of nothing.
+pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Knock, Refused> {
+    let visit = &guest.visit;
+    let greeting = postgres::Greeting {
+        tls: Arc::clone(&visit.gateway.tls.borrow()),
+        first_byte: visit.since + visit.gateway.limits.borrow().first_byte,
+    };
+    let meters = &visit.door.meters;
+    let greeted = match timeout_at(visit.deadline, postgres::greet(socket, greeting)).await {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(GreetError::Probe)) => {
+            meters.probe();
+            return Ok(Knock::Probe);
+        }
+        Ok(Err(error)) => return Err(not_greeted(error, guest).await),
+        Err(_late) => return Err(guest.refused(Refusal::Late, None)),
+    };
+    if let (Some(version), Some(took)) = (greeted.tls, greeted.tls_took) {
+        meters.tls_handshake(Some(version.label()));
+        meters.phase(Phase::Tls, took);
+    }
+    meters.phase(Phase::Opening, visit.since.elapsed());
+    Ok(match greeted.asked {
+        postgres::Asked::Startup(startup) => Knock::Session(Greeted {
+            client: greeted.client,
+            tls: greeted.tls,
+            opening: Opening::Postgres(startup),
+            turns: greeted.turns,
+            guest,
+        }),
+        postgres::Asked::Cancel(key) => Knock::Cancel(Cancelling {
+            _client: greeted.client,
+            key,
+            tls: greeted.tls.is_some(),
+            guest,
+        }),
+    })
+}
+
+/// A greeting that failed: told where the client can be told, closed where it cannot.
+async fn not_greeted(error: GreetError, guest: Guest) -> Refused {
+    let text = error.to_string();
+    let (refusal, answer) = match error {
+        GreetError::Probe | GreetError::Left | GreetError::Broke(_) => (Refusal::Left, None),
+        GreetError::Silent => (Refusal::Silent, None),
+        GreetError::Tls(_) => {
+            guest.visit.door.meters.tls_handshake(None);
+            (Refusal::Tls(text), None)
+        }
+        GreetError::Malformed { client, error } => {
+            (Refusal::Malformed(error.to_string()), Some((client, error)))
+        }
+    };
+    if let Some((client, error)) = answer
+        && let Some(sqlstate) = error.sqlstate()
+    {
+        // the parser's own sentence: it repeats nothing of what the client sent
+        let response = wire::ErrorResponse {
+            sqlstate,
+            message: &error.to_string(),
+            detail: None,
+            hint: None,
+        };
+        postgres::refuse(client, &response.encode(error.form())).await;
+    }
+    guest.refused(refusal, None)
+}
