@@ -27,6 +27,7 @@ fn policy(origins: u32) -> Policy {
         users: Names::Listed(vec![format!("app{n}"), "reader".to_owned()]),
         databases: Names::Listed(vec!["shop".to_owned()]),
         replication: None,
+        local_infile: false,
         exclusive: n.is_multiple_of(10),
         active: true,
         expires: None,

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
-    settings::{Listener, Protocol, UpstreamAddress},
+    settings::{
+        Compression, Listener, ProtectUpstream, Protocol, UpstreamAddress, UpstreamProxyProtocol,
+        UpstreamTls,
+    },
     values,
     walk::{Fields, Schema, list, scalar, word},
 };
@@ -106,7 +109,11 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             protocol: protocol?,
             listen,
             upstream,
+            upstream_tls: UpstreamTls::Off,
             allow_plain_cancel: allow_plain_cancel?,
+            protect_upstream: ProtectUpstream::default(),
+            upstream_proxy_protocol: UpstreamProxyProtocol::default(),
+            compression: Compression::default(),
         }),
         at,
         listen_at,
@@ -213,10 +220,11 @@ fn is_remote(upstream: &UpstreamAddress) -> bool {
 }
 
 fn protocol(text: &str) -> Result<Protocol, Fault> {
-    if text == "mysql" {
-        return Err(Fault::new("`mysql` is not built yet").label("this version speaks PostgreSQL"));
-    }
-    word(text, "a protocol", &[("postgres", Protocol::Postgres)])
+    word(
+        text,
+        "a protocol",
+        &[("postgres", Protocol::Postgres), ("mysql", Protocol::Mysql)],
+    )
 }
 
 fn upstream_tls_mode(text: &str) -> Result<(), Fault> {

@@ -23,7 +23,8 @@ pub use load::{
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{
-    Admin, Limits, Listener, Log, LogFormat, Protocol, Settings, Tls, TlsFiles, UpstreamAddress,
+    Admin, Compression, Limits, Listener, Log, LogFormat, ProtectUpstream, Protocol, Settings, Tls,
+    TlsFiles, UpstreamAddress, UpstreamProxyProtocol, UpstreamTls,
 };
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ fn origin(
             users: users?,
             databases: databases?,
             replication,
+            local_infile: false,
             exclusive: exclusive.unwrap_or(false),
             active: active.unwrap_or(true),
             expires,

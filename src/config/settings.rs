@@ -23,21 +23,81 @@ pub struct Listener {
     pub protocol: Protocol,
     pub listen: Vec<SocketAddr>,
     pub upstream: UpstreamAddress,
+    pub upstream_tls: UpstreamTls,
     /// PostgreSQL: whether a cancel request is taken in clear. Old libpq always sends it so.
     pub allow_plain_cancel: bool,
+    /// MySQL, which speaks before the client does: whether the database greets, or the gateway.
+    pub protect_upstream: ProtectUpstream,
+    /// MySQL: whether the server is told the client's address.
+    pub upstream_proxy_protocol: UpstreamProxyProtocol,
+    /// MySQL.
+    pub compression: Compression,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
 }
 
 impl Protocol {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
         }
     }
+}
+
+/// How the connection to the server is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamTls {
+    #[default]
+    Off,
+    /// The server's certificate is for `name` and comes from a CA of the file `ca`.
+    VerifyFull {
+        name: String,
+        /// PEM.
+        ca: PathBuf,
+        /// What the gateway shows of itself.
+        identity: Option<TlsFiles>,
+    },
+    /// The server's certificate is this one.
+    Pin {
+        /// SHA-256 of the certificate (DER).
+        sha256: [u8; 32],
+        identity: Option<TlsFiles>,
+    },
+}
+
+/// Who greets a MySQL client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProtectUpstream {
+    /// The database, dialled as soon as the address may come in: its greeting and its connection id are the client's.
+    #[default]
+    Greeting,
+    /// The gateway. The database is dialled once the client is allowed; its connection id is unknown to the client.
+    Strict,
+}
+
+/// Whether a MySQL server hears by a PROXY header whom a connection is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamProxyProtocol {
+    #[default]
+    Off,
+    /// The binary header. MariaDB and Percona Server read it.
+    V2,
+}
+
+/// What becomes of a MySQL client's wish to compress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not offered, so that commands stay readable.
+    #[default]
+    Masked,
+    /// It is offered, and a session that uses it is passed on unread.
+    Passthrough,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub struct Claim {
     /// The peer, [canonical].
     pub address: IpAddr,
     pub user: String,
-    /// `None` for physical replication, which opens no database.
+    /// `None` for physical replication, which opens no database, and for a MySQL session that has not opened one.
     pub database: Option<String>,
     pub replication: Option<Replication>,
     /// The version of the client's TLS; `None` for a connection in clear.
@@ -19,13 +19,16 @@ pub struct Claim {
     pub application: Option<String>,
 }
 
-/// What kind of replication a client asks for, or an origin may do (PostgreSQL).
+/// What kind of replication a client asks for, or an origin may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replication {
-    /// The whole cluster's write-ahead log; no database is opened.
+    /// PostgreSQL: the whole cluster's write-ahead log; no database is opened.
     Physical,
-    /// One database's changes; ordinary SQL runs in it too.
+    /// PostgreSQL: one database's changes; ordinary SQL runs in it too.
     Logical,
+    /// MySQL: the commands of a replica, which any session may send once it is in. Unlike PostgreSQL's kinds it does not
+    /// make a session of its own: an origin with this right admits ordinary sessions too.
+    Commands,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

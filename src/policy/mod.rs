@@ -181,8 +181,19 @@ impl Policy {
 
     /// Whether a `deny` entry refuses this address whoever the user is. For requests that name no user (cancel).
     pub fn denies_address(&self, address: IpAddr) -> bool {
-        self.deny_entries(canonical(address))
-            .any(|deny| deny.users.is_empty())
+        self.address_denial(address).is_some()
+    }
+
+    /// The denial of an address that a `deny` entry refuses whoever the user is. For MySQL, where the server speaks before
+    /// the client has said who it is, and an address that cannot come in gets no greeting.
+    pub fn address_denial(&self, address: IpAddr) -> Option<Denial> {
+        let deny = self
+            .deny_entries(canonical(address))
+            .find(|deny| deny.users.is_empty())?;
+        Some(Denial {
+            reason: Reason::DenyRule,
+            rule: Some(Arc::clone(&deny.name)),
+        })
     }
 
     /// The next moment after `now` at which an origin expires, so that live sessions are decided again then.

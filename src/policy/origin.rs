@@ -46,8 +46,10 @@ pub struct Origin {
     pub listeners: Names,
     pub users: Names,
     pub databases: Names,
-    /// A right of its own: an origin that has it admits no ordinary sessions.
+    /// A right of its own: an origin with one of PostgreSQL's kinds admits no ordinary sessions.
     pub replication: Option<Replication>,
+    /// MySQL: whether the server may ask the client for a file (`LOAD DATA LOCAL`).
+    pub local_infile: bool,
     /// The listed users may come from here and from nowhere else on these listeners.
     pub exclusive: bool,
     pub active: bool,
@@ -162,12 +164,16 @@ impl Origin {
                 Names::Any => !case.protected,
                 listed @ Names::Listed(_) => listed.contains(&claim.user),
             },
-            // physical replication opens no database
+            // physical replication opens no database, and a MySQL session may begin without one
             Condition::Database => claim
                 .database
                 .as_ref()
                 .is_none_or(|database| self.databases.contains(database)),
-            Condition::Replication => self.replication == claim.replication,
+            Condition::Replication => {
+                let ordinary_too =
+                    self.replication == Some(Replication::Commands) && claim.replication.is_none();
+                ordinary_too || self.replication == claim.replication
+            }
             Condition::Active => self.active,
             Condition::Expires => self.expires.is_none_or(|at| case.now < at),
             Condition::Tls => claim.tls.is_some() || !case.require.tls,
@@ -181,7 +187,9 @@ impl Origin {
             Condition::Listener => !self.listeners.is_any(),
             Condition::User => !self.users.is_any(),
             Condition::Database => !self.databases.is_any(),
-            Condition::Replication => self.replication.is_some(),
+            Condition::Replication => self
+                .replication
+                .is_some_and(|kind| kind != Replication::Commands),
             Condition::Active => !self.active,
             Condition::Expires => self.expires.is_some(),
             Condition::Tls => require.tls,

@@ -16,6 +16,7 @@ pub(crate) fn origin(name: &str, networks: &[&str]) -> Origin {
         users: Names::Any,
         databases: Names::Any,
         replication: None,
+        local_infile: false,
         exclusive: false,
         active: true,
         expires: None,

@@ -251,6 +251,45 @@ fn a_cancel_comes_from_where_the_session_may_come_from() {
 }
 
 #[test]
+fn the_right_to_replication_commands_does_not_shut_ordinary_sessions_out() {
+    let replica = Origin {
+        replication: Some(Replication::Commands),
+        ..origin("replica", &["10.0.0.1"])
+    };
+    let policy = policy(vec![replica, origin("web", &["10.0.0.2"])]);
+    let of = |address, replication| {
+        let asked = Claim {
+            replication,
+            ..claim(address, "app", "x")
+        };
+        decided(&policy, &asked, at(NOON)).0
+    };
+    assert_eq!(of("10.0.0.1", None), Reason::Allowed);
+    assert_eq!(of("10.0.0.2", None), Reason::Allowed);
+    let commands = Some(Replication::Commands);
+    assert_eq!(of("10.0.0.1", commands), Reason::Allowed);
+    assert_eq!(of("10.0.0.2", commands), Reason::ReplicationNotAllowed);
+    let physical = Some(Replication::Physical);
+    assert_eq!(of("10.0.0.1", physical), Reason::ReplicationNotAllowed);
+}
+
+#[test]
+fn an_address_is_denied_before_anybody_says_who_it_is() {
+    let denied = vec![
+        deny("bad-user", &["10.0.0.8", "10.0.0.9"], &["x"]),
+        deny("bad", &["10.0.0.9"], &[]),
+    ];
+    let policy = Policy::new(rules(vec![origin("net", &["10.0.0.0/8"])], denied), 1);
+    let of = |address: &str| policy.address_denial(address.parse().unwrap());
+    let denial = of("::ffff:10.0.0.9").unwrap();
+    assert_eq!(
+        (denial.reason, denial.rule.as_deref()),
+        (Reason::DenyRule, Some("bad"))
+    );
+    assert_eq!(of("10.0.0.8"), None, "only some users of it are");
+}
+
+#[test]
 fn the_next_expiry_is_the_soonest_to_come() {
     let ends = |name, seconds| Origin {
         expires: Some(at(seconds)),

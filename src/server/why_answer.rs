@@ -124,9 +124,10 @@ impl WhyRequest {
             None => None,
             Some("physical") => Some(Replication::Physical),
             Some("logical") => Some(Replication::Logical),
+            Some("commands") => Some(Replication::Commands),
             Some(other) => {
                 return Err(BadQuestion(format!(
-                    "`{}` is not a kind of replication: physical or logical",
+                    "`{}` is not a kind of replication: physical or logical, or commands (MySQL)",
                     brief(other)
                 )));
             }
@@ -137,7 +138,7 @@ impl WhyRequest {
             user: self.user.clone(),
             database: match replication {
                 Some(Replication::Physical) => None,
-                Some(Replication::Logical) | None => {
+                Some(Replication::Logical | Replication::Commands) | None => {
                     Some(self.database.as_ref().unwrap_or(&self.user).clone())
                 }
             },
@@ -231,6 +232,7 @@ fn because(failed: Condition, origin: &Origin, claim: &Claim) -> String {
         Condition::Replication => match origin.replication {
             Some(Replication::Physical) => "it is for physical replication and nothing else",
             Some(Replication::Logical) => "it is for logical replication and nothing else",
+            Some(Replication::Commands) => "it is for MySQL's replication commands",
             None => "it has no right to replicate",
         }
         .to_owned(),
@@ -283,6 +285,7 @@ fn mend(explanation: &Explanation, claim: &Claim) -> Option<String> {
             Some(Replication::Logical) => {
                 "replication needs an origin of its own, with `replication: logical`".to_owned()
             }
+            Some(Replication::Commands) => format!("{origin} needs `replication: true`"),
             None => format!("{origin} is for replication; ordinary sessions need another origin"),
         },
         Reason::Expired => format!("{origin} needs a later `expires`, or none"),

@@ -185,6 +185,7 @@ impl Screened {
         let Self { socket, guest } = self;
         match guest.visit.door.settings.protocol {
             Protocol::Postgres => greet_postgres(socket, guest).await,
+            Protocol::Mysql => Err(guest.refused(Refusal::Left, None)),
         }
     }
 }

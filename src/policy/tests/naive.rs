@@ -88,7 +88,10 @@ fn failure(rules: &Rules, origin: &Origin, claim: &Claim, now: SystemTime) -> Op
             Reason::DatabaseNotAllowed,
         ),
         (
-            origin.replication == claim.replication,
+            match (origin.replication, claim.replication) {
+                (Some(Replication::Commands), None) => true,
+                (origin, claim) => origin == claim,
+            },
             Reason::ReplicationNotAllowed,
         ),
         (origin.active, Reason::Inactive),
@@ -215,6 +218,7 @@ impl Dice {
             None,
             Some(Replication::Physical),
             Some(Replication::Logical),
+            Some(Replication::Commands),
         ])
     }
 
