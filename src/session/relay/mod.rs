@@ -4,6 +4,7 @@
 //! bytes of its own just for what a short write left over, so an idle one has none, and memory does not depend on a result's
 //! size. `poll_read` notices by a short read that a socket is empty: a query costs two waits, two reads and two writes.
 
+mod interlude;
 mod ledger;
 mod parting;
 mod way;
@@ -26,6 +27,8 @@ use crate::{
     net::{Stream, kernel},
     protocol::{Conversation, Hold, Standing},
 };
+use interlude::Held;
+pub use interlude::Interlude;
 use ledger::{Blocked, Ledger};
 use parting::{LastWords, part};
 use way::{Deaf, Taken, Way};
@@ -86,17 +89,6 @@ pub enum Turn {
     Asks,
 }
 
-/// What the session works with while its relay stands still.
-pub struct Interlude<'a, C, S, O> {
-    pub client: &'a mut C,
-    pub upstream: &'a mut S,
-    pub conversation: &'a mut Conversation,
-    /// What the client has sent and the server has not been given: begins with the command in question, and may end inside of
-    /// it. What stays in it is relayed next.
-    pub held: &'a mut Vec<u8>,
-    pub orders: &'a mut O,
-}
-
 /// A session that is over.
 #[derive(Debug)]
 pub struct Closed {
@@ -152,7 +144,7 @@ pub struct Relay<C, S, O> {
     to_server: Way,
     to_client: Way,
     /// Read from the client, and not to be passed on yet. Boxed, for an idle session has none.
-    held: Option<Box<Vec<u8>>>,
+    held: Option<Box<Held>>,
     conversation: Conversation,
     ledger: Ledger,
     /// Who ended first.
@@ -234,17 +226,6 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         }
     }
 
-    /// What the session works with after [`Turn::Asks`], until it polls the relay again.
-    pub fn interlude(&mut self) -> Interlude<'_, C, S, O> {
-        Interlude {
-            client: &mut self.client,
-            upstream: &mut self.upstream,
-            conversation: &mut self.conversation,
-            held: self.held.get_or_insert_default(),
-            orders: &mut self.orders,
-        }
-    }
-
     /// Counts as another origin's session from now on.
     pub fn move_to(&mut self, origin: Arc<OriginMeters>) {
         self.ledger.move_to(origin);
@@ -293,11 +274,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                     self.ledger
                         .client_moved(bytes.len(), conversation, delivered);
                     let passing = conversation.from_client(bytes);
-                    let (passing, rest) = bytes.split_at_checked(passing).unwrap_or((bytes, &[]));
-                    if !rest.is_empty() {
-                        self.held = Some(Box::new(rest.to_vec()));
-                        self.breach()?;
-                    }
+                    let passing = self.hold_back(bytes, passing)?;
                     let given = self.to_server.give(cx, &mut self.upstream, passing);
                     given.map(|()| true)
                 }
@@ -345,42 +322,6 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             }
         };
         given.map_err(|Deaf| self.client_is_deaf())
-    }
-
-    /// What was held back is looked at again: the server may have answered what it waited for, or the session has decided.
-    fn offer_again(&mut self, cx: &mut Context<'_>, held: Box<Vec<u8>>) -> Result<bool, End> {
-        if self.conversation.hold().is_some() {
-            self.held = Some(held);
-            return Ok(false);
-        }
-        let passing = self.conversation.from_client(&held);
-        let (passing, rest) = held.split_at_checked(passing).unwrap_or((&held, &[]));
-        if !rest.is_empty() {
-            self.held = Some(Box::new(rest.to_vec()));
-            self.breach()?;
-        }
-        if self
-            .to_server
-            .give(cx, &mut self.upstream, passing)
-            .is_err()
-        {
-            self.server_is_deaf();
-        }
-        Ok(!passing.is_empty())
-    }
-
-    /// Whether the session stands before a command that it has to decide on, with all before it answered and delivered.
-    fn asks(&self) -> bool {
-        let undelivered = self.to_client.is_blocked() || self.to_server.is_blocked();
-        !undelivered && self.ended.is_none() && self.conversation.hold() == Some(Hold::Command)
-    }
-
-    /// An end where one side did what the session may not do.
-    fn breach(&self) -> Result<(), End> {
-        match self.conversation.hold() {
-            Some(Hold::Breach(_)) => Err(End::Breach),
-            Some(Hold::Answers | Hold::Command) | None => Ok(()),
-        }
     }
 
     /// Nothing moves: flushes, passes on what ended, and tells whether it is all over.
