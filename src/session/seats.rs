@@ -18,7 +18,17 @@ pub(super) struct Seats {
 
 /// One session's place in its origin; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<AtomicU32>);
+pub(super) struct Seat {
+    taken: Arc<AtomicU32>,
+    reserve: bool,
+}
+
+impl Seat {
+    /// Whether it is the one place past the origin's limit, see [`Reserve`].
+    pub(super) const fn is_reserve(&self) -> bool {
+        self.reserve
+    }
+}
 
 impl Seats {
     /// Forgets origins that nobody sits in and that are not `kept`.
@@ -36,13 +46,16 @@ impl Seats {
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()?;
-        Some(Seat(count))
+        Some(Seat {
+            taken: count,
+            reserve: false,
+        })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -51,6 +64,21 @@ impl Room for Seats {
 
     fn take(&self, origin: &Origin) -> Option<Seat> {
         self.sit(origin, origin.connections.unwrap_or(u32::MAX))
+    }
+}
+
+/// One place more than an origin has: a MySQL client stops a statement from a second connection, most likely when all places
+/// are taken by statements that need stopping. Nothing else may be done in it.
+pub(super) struct Reserve<'a>(pub(super) &'a Seats);
+
+impl Room for Reserve<'_> {
+    type Seat = Seat;
+
+    fn take(&self, origin: &Origin) -> Option<Seat> {
+        let most = origin.connections?.saturating_add(1);
+        let mut seat = self.0.sit(origin, most)?;
+        seat.reserve = true;
+        Some(seat)
     }
 }
 
@@ -104,6 +132,18 @@ mod tests {
         assert!(seats.take(&origin(1)).is_none());
         drop(first);
         assert!(seats.take(&origin(1)).is_some());
+    }
+
+    #[test]
+    fn one_more_place_is_in_reserve_and_knows_it() {
+        let seats = Seats::default();
+        let _first = seats.take(&origin(1)).unwrap();
+        let reserve = Reserve(&seats).take(&origin(1)).unwrap();
+        assert!(reserve.is_reserve());
+        assert!(Reserve(&seats).take(&origin(1)).is_none());
+        drop(reserve);
+        assert!(Reserve(&seats).take(&origin(1)).is_some());
+        assert_eq!(seats.taken("shop"), 1);
     }
 
     #[test]

@@ -17,10 +17,11 @@ use super::{
     Door, Gateway,
     cancel::stop_statement,
     refusal::{self, Names, Reference},
-    seats::{Resettle, Seat},
+    seats::{Reserve, Resettle, Seat},
     table::Registration,
 };
 use crate::{
+    config::Protocol,
     meter::OriginMeters,
     policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason},
     protocol::Words,
@@ -58,6 +59,19 @@ pub(super) struct Revocation {
     pub(super) grace: Option<Instant>,
 }
 
+/// What a session would be that changes in its middle. Holds its seat.
+pub(super) struct Prospect {
+    claim: Claim,
+    permit: Permit,
+    seat: Option<Seat>,
+}
+
+impl Prospect {
+    pub(super) const fn permit(&self) -> &Permit {
+        &self.permit
+    }
+}
+
 /// What came of deciding again.
 pub(super) enum Change {
     Nothing,
@@ -78,7 +92,17 @@ impl Tenure {
         if closing.is_some() {
             return Err(Box::new((claim, closing_down())));
         }
-        match policy.decide(&claim, SystemTime::now(), &gateway.seats) {
+        let now = SystemTime::now();
+        let decided = match policy.decide(&claim, now, &gateway.seats) {
+            Err(full)
+                if full.reason == Reason::LimitConnections
+                    && door.settings.protocol == Protocol::Mysql =>
+            {
+                policy.decide(&claim, now, &Reserve(&gateway.seats))
+            }
+            decided => decided,
+        };
+        match decided {
             Ok((permit, seat)) => Ok(Self {
                 meters: meters(gateway, door, &permit),
                 gateway: Arc::clone(gateway),
@@ -128,19 +152,8 @@ impl Tenure {
         }
         match self.resettle(&policy) {
             Ok((permit, seat)) => {
-                self.permit = permit;
-                if let Some(seat) = seat {
-                    self.seat = seat;
-                }
-                // an origin that was gone and is back has other ones
-                let meters = meters(&self.gateway, &self.door, &self.permit);
-                let moved = !Arc::ptr_eq(&meters, &self.meters);
-                self.meters = meters;
-                if let Some(registration) = &self.registration {
-                    registration.move_to(self.permit.origin());
-                }
                 self.on_revoke = policy.on_revoke();
-                if moved {
+                if self.sit(permit, seat) {
                     Change::Moved
                 } else {
                     Change::Nothing
@@ -168,21 +181,70 @@ impl Tenure {
         }
     }
 
+    /// Decides on a claim that the session makes in its middle: another user, another database, a right. Nothing changes yet.
+    ///
+    /// # Errors
+    /// The denial, as for a connection that came with this claim.
+    pub(super) fn consider(&self, claim: Claim) -> Result<Prospect, Denial> {
+        let policy = Arc::clone(&self.notice.standing.borrow().policy);
+        let (permit, seat) = self.decide(&policy, &claim, false)?;
+        Ok(Prospect {
+            claim,
+            permit,
+            seat,
+        })
+    }
+
+    /// The session is now what it was considered as. Tells whether it belongs to other meters.
+    pub(super) fn adopt(&mut self, prospect: Prospect) -> bool {
+        self.claim = prospect.claim;
+        self.sit(prospect.permit, prospect.seat)
+    }
+
+    fn sit(&mut self, permit: Permit, seat: Option<Seat>) -> bool {
+        self.permit = permit;
+        if let Some(seat) = seat {
+            self.seat = seat;
+        }
+        if let Some(registration) = &self.registration {
+            registration.move_to(self.permit.origin());
+        }
+        // an origin that was gone and is back has other ones
+        let meters = meters(&self.gateway, &self.door, &self.permit);
+        let moved = !Arc::ptr_eq(&meters, &self.meters);
+        self.meters = meters;
+        moved
+    }
+
     /// Decides with the claim that was kept. Limits admit or refuse, but end no live session: where every origin that matches is
-    /// full, they do not count. The seat is `None` where the session keeps its own.
+    /// full, they do not count.
     fn resettle(&self, policy: &Policy) -> Result<(Permit, Option<Seat>), Denial> {
-        let decide = |crowding| {
-            let room = Resettle {
-                seats: &self.gateway.seats,
-                home: &self.permit.origin().name,
-                crowding,
-            };
-            policy.decide(&self.claim, SystemTime::now(), &room)
-        };
-        match decide(false) {
-            Err(full) if full.reason == Reason::LimitConnections => decide(true),
+        match self.decide(policy, &self.claim, false) {
+            Err(full) if full.reason == Reason::LimitConnections => {
+                self.decide(policy, &self.claim, true)
+            }
             decided => decided,
         }
+    }
+
+    /// The seat is `None` where the session keeps its own.
+    fn decide(
+        &self,
+        policy: &Policy,
+        claim: &Claim,
+        crowding: bool,
+    ) -> Result<(Permit, Option<Seat>), Denial> {
+        let room = Resettle {
+            seats: &self.gateway.seats,
+            home: &self.permit.origin().name,
+            crowding,
+        };
+        policy.decide(claim, SystemTime::now(), &room)
+    }
+
+    /// Whether the session sits in its origin's reserve, where it may only stop others.
+    pub(super) const fn is_reserve(&self) -> bool {
+        self.seat.is_reserve()
     }
 
     /// The meters of the origin that admits the session now.
