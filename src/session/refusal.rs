@@ -3,6 +3,7 @@
 use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher, net::IpAddr, sync::Arc};
 
 use crate::{
+    config::Protocol,
     policy::{Claim, Denial, Reason},
     protocol::Words,
 };
@@ -64,11 +65,16 @@ impl Refusal {
     }
 
     /// What can be done about it, where that is known.
-    const fn mend(&self) -> Option<&'static str> {
-        if matches!(self, Self::Cleartext) {
-            return Some("Change `password` in pg_hba.conf to `scram-sha-256`.");
+    const fn mend(&self, protocol: Protocol) -> Option<&'static str> {
+        match (self, protocol) {
+            (Self::Cleartext, Protocol::Postgres) => {
+                Some("Change `password` in pg_hba.conf to `scram-sha-256`.")
+            }
+            (Self::Cleartext, Protocol::Mysql) => {
+                Some("Encrypt the way to the server, or give the account another plugin.")
+            }
+            _ => mend(self.reason(), protocol),
         }
-        mend(self.reason())
     }
 
     /// The origin or deny rule to name in the log and the metrics.
@@ -95,6 +101,7 @@ pub(super) fn explained(
     refusal: &Refusal,
     names: Names<'_>,
     address: IpAddr,
+    protocol: Protocol,
     reference: Reference,
 ) -> Words {
     let (sentence, label) = (refusal.sentence(), refusal.reason().label());
@@ -109,7 +116,7 @@ pub(super) fn explained(
     ]);
     Words {
         message: message.unwrap_or_else(|| reference.to_string()),
-        hint: refusal.mend().filter(|hint| !names.appear_in(hint)),
+        hint: refusal.mend(protocol).filter(|hint| !names.appear_in(hint)),
     }
 }
 
@@ -167,12 +174,20 @@ impl<'a> Names<'a> {
 }
 
 /// What the client can do about it, where that is known.
-const fn mend(reason: Reason) -> Option<&'static str> {
+const fn mend(reason: Reason, protocol: Protocol) -> Option<&'static str> {
     match reason {
-        Reason::TlsRequired => Some("Connect with sslmode=verify-full."),
-        Reason::AuthenticationMissing => Some(
-            "The server trusts the gateway's own address: change the `trust` or `peer` line in pg_hba.conf to `scram-sha-256`.",
-        ),
+        Reason::TlsRequired => Some(match protocol {
+            Protocol::Postgres => "Connect with sslmode=verify-full.",
+            Protocol::Mysql => {
+                "Connect with TLS: --ssl-mode=VERIFY_IDENTITY, or --ssl-verify-server-cert."
+            }
+        }),
+        Reason::AuthenticationMissing => Some(match protocol {
+            Protocol::Postgres => {
+                "The server trusts the gateway's own address: change the `trust` or `peer` line in pg_hba.conf to `scram-sha-256`."
+            }
+            Protocol::Mysql => "The account has no password: give it one with ALTER USER.",
+        }),
         Reason::LimitConnections | Reason::LimitGlobal => {
             Some("Close idle connections, or raise the limit.")
         }
@@ -245,7 +260,13 @@ mod tests {
     fn a_password_in_clear_is_the_servers_doing_and_not_the_clients() {
         let refusal = Refusal::Cleartext;
         let reference = References::default().of(address(), Some("app"), refusal.reason());
-        let words = explained(&refusal, Names::default(), address(), reference);
+        let words = explained(
+            &refusal,
+            Names::default(),
+            address(),
+            Protocol::Postgres,
+            reference,
+        );
         assert!(!words.message.contains("not encrypted"), "{words:?}");
         assert!(words.hint.unwrap().contains("pg_hba.conf"));
     }
@@ -257,7 +278,13 @@ mod tests {
             user: Some("app"),
             database: Some("shop"),
         };
-        let words = explained(&denied(Reason::TlsRequired), names, address(), reference);
+        let words = explained(
+            &denied(Reason::TlsRequired),
+            names,
+            address(),
+            Protocol::Postgres,
+            reference,
+        );
         assert!(words.message.contains("192.0.2.7") && words.message.contains("[tls_required]"));
         assert!(words.message.ends_with(&format!("ref {reference}")));
         assert_eq!(words.hint, Some("Connect with sslmode=verify-full."));
@@ -291,7 +318,7 @@ mod tests {
             for reason in [Reason::NoOrigin, Reason::TlsRequired, Reason::ExclusiveUser, Reason::UserNotAllowed] {
                 let reference = references.of(address(), Some(&user), reason);
                 for words in [
-                    explained(&denied(reason), names, address(), reference),
+                    explained(&denied(reason), names, address(), Protocol::Postgres, reference),
                     constant(names, reference),
                     farewell(reason, names, reference),
                 ] {

@@ -10,6 +10,7 @@ use super::{
     stages::Visit,
 };
 use crate::{
+    config::Protocol,
     net::Stream,
     policy::{Answer, Claim, Reason, Shortlist, TlsVersion},
     protocol::{Opening, Words},
@@ -64,12 +65,23 @@ impl Refused {
 
     /// Reason and mend go to mentioned addresses; everybody else gets one constant text.
     fn words(&self) -> Words {
-        let names = self.claim.as_ref().map(Names::of).unwrap_or_default();
+        let protocol = self.visit.door.settings.protocol;
+        let names = match protocol {
+            Protocol::Postgres => self.claim.as_ref().map(Names::of).unwrap_or_default(),
+            // MySQL's own texts begin with the user, and drivers know them by it
+            Protocol::Mysql => Names::default(),
+        };
         let answer = self.visit.gateway.standing.borrow().policy.answer();
         let may_know =
             answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
         if may_know {
-            refusal::explained(&self.refusal, names, self.visit.address, self.reference)
+            refusal::explained(
+                &self.refusal,
+                names,
+                self.visit.address,
+                protocol,
+                self.reference,
+            )
         } else {
             refusal::constant(names, self.reference)
         }
