@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 
 use super::{CheckArgs, Exit, Format, Global, Output};
 use crate::{
-    config::{self, LoadError, Loaded, Overrides, Problem, Settings, Severity, UpstreamAddress},
+    config::{self, Listener, LoadError, Loaded, Overrides, Problem, Settings, Severity},
     net::{
-        Upstream, bind,
+        bind,
         tls::{Identity, TlsError},
     },
-    server::control::{self, Request},
+    server::{
+        self,
+        control::{self, Request},
+    },
 };
 
 /// Ends with 78 where something is wrong, and for a warning too if that is asked.
@@ -166,7 +169,7 @@ fn surroundings(settings: &Settings, file: &Path) -> Vec<Problem> {
             }
         }
         for listener in &settings.listeners {
-            problems.extend(upstream(&listener.upstream, file).await);
+            problems.extend(upstream(listener, file).await);
         }
     });
     problems
@@ -220,11 +223,8 @@ fn port(address: SocketAddr, file: &Path) -> Option<Problem> {
     Some(problem(Severity::Warning, Some("W-PORT"), file, message))
 }
 
-async fn upstream(address: &UpstreamAddress, file: &Path) -> Option<Problem> {
-    let upstream = match address {
-        UpstreamAddress::Tcp { host, port } => Upstream::tcp(host, *port),
-        UpstreamAddress::Unix(path) => Upstream::unix(path.clone()),
-    };
+async fn upstream(listener: &Listener, file: &Path) -> Option<Problem> {
+    let upstream = server::upstream(listener);
     let reached = match upstream.refresh().await {
         Ok(()) => upstream.probe(PATIENCE).await.map(|_round_trip| ()),
         Err(error) => Err(error),

@@ -6,11 +6,15 @@ pub mod certificate;
 pub mod kernel;
 mod listen;
 mod local;
+mod proxy;
 mod stream;
 pub mod tls;
 mod upstream;
+mod upstream_tls;
 
 pub use listen::{bind, tune};
 pub use local::{LocalListener, connect_local};
+pub use proxy::{OnBehalf, announce};
 pub use stream::Stream;
-pub use upstream::{DialError, Upstream};
+pub use upstream::{DialError, Server, Upstream};
+pub use upstream_tls::{Fingerprint, SecureError, UpstreamTls};

@@ -10,14 +10,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 /// A connected socket, whatever is beneath. A closed enum, so that a read in the relay is a branch and not a virtual call.
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    /// A client's TLS, terminated here. Boxed: its state is over a kilobyte.
+    /// TLS of either leg, which ends here. Boxed: its state is over a kilobyte.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

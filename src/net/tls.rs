@@ -1,4 +1,4 @@
-//! The listener's TLS: from PEM files to what a handshake needs. Floor 1.
+//! Certificates and keys: from PEM files to what a listener's handshake needs. Floor 1.
 
 use std::{
     fs::File,
@@ -11,12 +11,14 @@ use std::{
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio_rustls::rustls::{
-    self, CipherSuite, ServerConfig, SupportedProtocolVersion,
+    self, CipherSuite, ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion,
+    client::WantsClientCert,
     crypto::{CryptoProvider, aws_lc_rs},
     server::NoServerSessionStorage,
     sign::CertifiedKey,
 };
 
+use super::Fingerprint;
 use crate::policy::TlsVersion;
 
 /// A certificate with its chain, and the key to it.
@@ -48,9 +50,21 @@ pub enum TlsError {
     Unusable { path: PathBuf, error: rustls::Error },
     #[error("the end of {0} cannot be read from it: it is not an X.509 certificate")]
     NotX509(PathBuf),
+    #[error("`{0}` is no name that a certificate can be for")]
+    NotAName(String),
+    #[error("TLS cannot be set up: {0}")]
+    Unfit(rustls::Error),
 }
 
 impl TlsError {
+    fn unusable(path: PathBuf, error: rustls::Error) -> Self {
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            Self::Mismatch(path)
+        } else {
+            Self::Unusable { path, error }
+        }
+    }
+
     /// A matter of file permissions, not of contents.
     pub const fn is_permission(&self) -> bool {
         matches!(self, Self::Unreadable { .. } | Self::Exposed { .. })
@@ -60,12 +74,7 @@ impl TlsError {
 impl Identity {
     /// Reads PEM files. A key that others than owner and group may read is refused.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let (pem, _) = read_bounded(certificate)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain
-            .ok()
-            .filter(|chain| !chain.is_empty())
-            .ok_or_else(|| TlsError::NoCertificate(certificate.to_owned()))?;
+        let chain = certificates(certificate)?;
         let (pem, mode) = read_bounded(key)?;
         if mode & OTHERS != 0 {
             return Err(TlsError::Exposed {
@@ -93,19 +102,27 @@ impl Identity {
             .ok_or_else(|| TlsError::NotX509(self.place.clone()))
     }
 
+    /// The certificate as clients know it that pin one.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.chain.first().map(Fingerprint::of)
+    }
+
+    /// Shows itself to a server that asks for it.
+    pub(super) fn shown_to_servers(
+        self,
+        config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<ClientConfig, TlsError> {
+        let place = self.place;
+        config
+            .with_client_auth_cert(self.chain, self.key)
+            .map_err(|error| TlsError::unusable(place, error))
+    }
+
     /// What handshakes use: TLS from `min` to 1.3, `postgresql` as the application protocol, no resumption of any kind
     /// (it would outlive a change of the certificate, and database clients never ask for it).
     pub fn server_config(self, min: TlsVersion) -> Result<Arc<ServerConfig>, TlsError> {
         let place = self.place;
-        let unusable = |error| {
-            if matches!(error, rustls::Error::InconsistentKeys(_)) {
-                return TlsError::Mismatch(place.clone());
-            }
-            TlsError::Unusable {
-                path: place.clone(),
-                error,
-            }
-        };
+        let unusable = |error| TlsError::unusable(place.clone(), error);
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(versions(min))
             .map_err(unusable)?
@@ -138,7 +155,7 @@ pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> 
 }
 
 /// The default provider with AES-128-GCM before the rest: the fastest suite wherever the processor has AES.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider
         .cipher_suites
@@ -146,7 +163,16 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+/// The certificates of a PEM file: one at least.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let (pem, _) = read_bounded(path)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    all.ok()
+        .filter(|all| !all.is_empty())
+        .ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
+}
+
+pub(super) fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     match min {
         TlsVersion::V1_2 => &SINCE_1_2,
         TlsVersion::V1_3 => &SINCE_1_3,
@@ -172,6 +198,9 @@ fn read_bounded(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
 
 /// The registered name of PostgreSQL's protocol (RFC 7301, IANA).
 pub const ALPN: &[u8] = b"postgresql";
+/// Plaintext and ciphertext that a TLS connection may hold back for a slow peer: as much as the relay reads at once, so that its
+/// records go out in one call. A connection that holds nothing back has no such buffer.
+pub const BUFFER: usize = 64 * 1024;
 const AES_128_GCM: [CipherSuite; 3] = [
     CipherSuite::TLS13_AES_128_GCM_SHA256,
     CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,

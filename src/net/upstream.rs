@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,8 +15,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Stream, kernel, listen};
-use crate::policy::{CancelPermit, Permit};
+use super::{Stream, UpstreamTls, kernel, listen};
+use crate::policy::{CancelPermit, Permit, Shortlist};
 
 /// A database server behind a listener. Where it is reached is looked up by [`Upstream::refresh`] in the background,
 /// never inside a connection.
@@ -25,13 +25,21 @@ pub struct Upstream {
     place: Place,
     /// Where the last look-up found it; kept when a later one fails.
     doors: watch::Sender<Arc<[Door]>>,
+    tls: RwLock<Option<Arc<UpstreamTls>>>,
 }
 
 /// As the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Tcp { host: String, port: u16 },
-    Unix(PathBuf),
+    Unix { path: PathBuf, server: Server },
+}
+
+/// What kind of server it is, which says how its socket in a folder is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Postgres,
+    Mysql,
 }
 
 /// What can be dialled.
@@ -46,8 +54,10 @@ enum Door {
 pub enum DialError {
     #[error("{0} has no known address")]
     Unresolved(String),
-    #[error("there is no PostgreSQL socket at {0}")]
-    NoSocket(PathBuf),
+    #[error("there is no socket of {} at {}", server.name(), path.display())]
+    NoSocket { path: PathBuf, server: Server },
+    #[error("nothing is dialled for an address that no origin mentions")]
+    Unmentioned,
     #[error("no connection to {place} within {within:?}")]
     TimedOut { place: String, within: Duration },
     #[error("no connection to {place}: {error}")]
@@ -59,7 +69,8 @@ impl DialError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unresolved(_) => "unresolved",
-            Self::NoSocket(_) => "no_socket",
+            Self::NoSocket { .. } => "no_socket",
+            Self::Unmentioned => "unmentioned",
             Self::TimedOut { .. } => "timeout",
             Self::Io { error, .. } if error.kind() == io::ErrorKind::ConnectionRefused => "refused",
             Self::Io { .. } => "unreachable",
@@ -79,20 +90,49 @@ impl Upstream {
                 port,
             },
             doors: watch::Sender::new(known.into_iter().collect()),
+            tls: RwLock::default(),
         }
     }
 
-    /// A unix socket, or the folder that holds PostgreSQL's.
-    pub fn unix(path: PathBuf) -> Self {
+    /// A unix socket, or the folder that holds the server's.
+    pub fn unix(path: PathBuf, server: Server) -> Self {
+        let found = server.socket(&path).map(Door::Unix);
         Self {
-            doors: watch::Sender::new(unix_socket(&path).map(Door::Unix).into_iter().collect()),
-            place: Place::Unix(path),
+            doors: watch::Sender::new(found.into_iter().collect()),
+            place: Place::Unix { path, server },
+            tls: RwLock::default(),
         }
+    }
+
+    /// From now on connections to it are encrypted so, or not at all.
+    pub fn encrypt(&self, tls: Option<UpstreamTls>) {
+        let mut kept = self.tls.write().unwrap_or_else(PoisonError::into_inner);
+        *kept = tls.map(Arc::new);
+    }
+
+    /// How a connection to it is to be encrypted, once its protocol has asked for that; `None`: not at all.
+    pub fn tls(&self) -> Option<Arc<UpstreamTls>> {
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        tls.clone()
     }
 
     /// A session's connection. `within` bounds all addresses together.
     pub async fn connect(&self, _proof: &Permit, within: Duration) -> Result<Stream, DialError> {
-        self.dial(within).await
+        self.open(within).await
+    }
+
+    /// A connection for a client whose address alone is known: for MySQL, whose server speaks first. Only an address that
+    /// some origin mentions gets one.
+    pub async fn dial(&self, shortlist: Shortlist, within: Duration) -> Result<Stream, DialError> {
+        if !shortlist.is_mentioned() {
+            return Err(DialError::Unmentioned);
+        }
+        self.open(within).await
+    }
+
+    /// A connection of the gateway's own, for no client: to see whether the server is there, and how it answers.
+    pub async fn visit(&self, within: Duration) -> Result<Stream, DialError> {
+        self.open(within).await
     }
 
     /// A connection for one cancel request.
@@ -101,13 +141,13 @@ impl Upstream {
         _proof: &CancelPermit,
         within: Duration,
     ) -> Result<Stream, DialError> {
-        self.dial(within).await
+        self.open(within).await
     }
 
     /// Whether the server takes connections: dials and hangs up without a word, which PostgreSQL takes for a health check
     /// and does not log. Tells the round trip, 0 for a unix socket.
     pub async fn probe(&self, within: Duration) -> Result<Option<Duration>, DialError> {
-        let stream = self.dial(within).await?;
+        let stream = self.open(within).await?;
         Ok(match stream.tcp() {
             Some(socket) => kernel::tcp_min_rtt(socket),
             None => Some(Duration::ZERO),
@@ -125,7 +165,9 @@ impl Upstream {
                     Ok(Err(_)) | Err(_) => Arc::new([]),
                 }
             }
-            Place::Unix(path) => unix_socket(path).map(Door::Unix).into_iter().collect(),
+            Place::Unix { path, server } => {
+                server.socket(path).map(Door::Unix).into_iter().collect()
+            }
         };
         if found.is_empty() {
             return Err(self.nowhere());
@@ -138,7 +180,7 @@ impl Upstream {
         Ok(())
     }
 
-    async fn dial(&self, within: Duration) -> Result<Stream, DialError> {
+    async fn open(&self, within: Duration) -> Result<Stream, DialError> {
         let doors = Arc::clone(&self.doors.borrow());
         let deadline = Instant::now() + within;
         let mut last = self.nowhere();
@@ -168,7 +210,10 @@ impl Upstream {
     fn nowhere(&self) -> DialError {
         match &self.place {
             Place::Tcp { host, .. } => DialError::Unresolved(host.clone()),
-            Place::Unix(path) => DialError::NoSocket(path.clone()),
+            Place::Unix { path, server } => DialError::NoSocket {
+                path: path.clone(),
+                server: *server,
+            },
         }
     }
 }
@@ -178,7 +223,7 @@ impl fmt::Display for Upstream {
         match &self.place {
             Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Place::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Place::Unix(path) => write!(f, "{}", path.display()),
+            Place::Unix { path, .. } => write!(f, "{}", path.display()),
         }
     }
 }
@@ -205,15 +250,35 @@ impl fmt::Display for Door {
     }
 }
 
-/// The path itself, or in a folder `.s.PGSQL.5432`, else the only `.s.PGSQL.*`.
-fn unix_socket(path: &Path) -> Option<PathBuf> {
-    if !path.is_dir() {
-        return path.exists().then(|| path.to_owned());
+impl Server {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Mysql => "MySQL",
+        }
     }
-    let usual = path.join(".s.PGSQL.5432");
-    if usual.exists() {
-        return Some(usual);
+
+    /// The path itself, or the server's socket in a folder.
+    fn socket(self, path: &Path) -> Option<PathBuf> {
+        if !path.is_dir() {
+            return path.exists().then(|| path.to_owned());
+        }
+        let usual = path.join(match self {
+            Self::Postgres => ".s.PGSQL.5432",
+            Self::Mysql => "mysqld.sock",
+        });
+        if usual.exists() {
+            return Some(usual);
+        }
+        match self {
+            Self::Postgres => only_postgres_socket(path),
+            Self::Mysql => None,
+        }
     }
+}
+
+/// The only `.s.PGSQL.*` in a folder.
+fn only_postgres_socket(path: &Path) -> Option<PathBuf> {
     let mut found = path
         .read_dir()
         .ok()?
@@ -244,6 +309,10 @@ mod tests {
     use tokio::net::{TcpListener, UnixListener};
 
     use super::*;
+    use crate::policy::{
+        Policy,
+        samples::{origin, rules},
+    };
 
     #[tokio::test]
     async fn a_closed_port_is_refused_at_once_and_said_where() {
@@ -271,7 +340,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        let upstream = Upstream::unix(path.clone());
+        let upstream = Upstream::unix(path.clone(), Server::Postgres);
         fs::rename(&path, folder.path().join("moved")).unwrap();
         assert!(upstream.refresh().await.is_err());
         fs::rename(folder.path().join("moved"), &path).unwrap();
@@ -290,13 +359,43 @@ mod tests {
             fs::write(&path, "").unwrap();
             path
         };
-        assert_eq!(unix_socket(folder.path()), None);
+        assert_eq!(Server::Postgres.socket(folder.path()), None);
         file(".s.PGSQL.5433.lock");
         let only = file(".s.PGSQL.5433");
-        assert_eq!(unix_socket(folder.path()), Some(only));
+        assert_eq!(Server::Postgres.socket(folder.path()), Some(only));
         file(".s.PGSQL.5434");
-        assert_eq!(unix_socket(folder.path()), None, "two: which is meant?");
+        assert_eq!(
+            Server::Postgres.socket(folder.path()),
+            None,
+            "two: which is meant?"
+        );
         let usual = file(".s.PGSQL.5432");
-        assert_eq!(unix_socket(folder.path()), Some(usual));
+        assert_eq!(Server::Postgres.socket(folder.path()), Some(usual));
+    }
+
+    #[test]
+    fn mysql_has_one_name_for_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mysql.sock"), "").unwrap();
+        assert_eq!(Server::Mysql.socket(folder.path()), None);
+        let usual = folder.path().join("mysqld.sock");
+        fs::write(&usual, "").unwrap();
+        assert_eq!(Server::Mysql.socket(folder.path()), Some(usual.clone()));
+        assert_eq!(Server::Mysql.socket(&usual), Some(usual));
+    }
+
+    #[tokio::test]
+    async fn an_address_alone_opens_the_way_only_where_an_origin_mentions_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Upstream::tcp("127.0.0.1", listener.local_addr().unwrap().port());
+        let origins = vec![origin("net", &["10.0.0.0/8"]), origin("any", &["any"])];
+        let policy = Policy::new(rules(origins, Vec::new()), 1);
+        let dial = async |address: &str| {
+            let shortlist = policy.screen(address.parse().unwrap());
+            upstream.dial(shortlist, Duration::from_secs(5)).await
+        };
+        assert!(dial("10.0.0.1").await.is_ok());
+        let error = dial("192.0.2.1").await.unwrap_err();
+        assert_eq!(error.label(), "unmentioned", "`any` mentions nobody");
     }
 }

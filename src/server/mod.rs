@@ -35,6 +35,7 @@ use tokio::{
 pub use logging::Logging;
 pub use source::{Configuration, Source};
 pub use start::StartError;
+pub(crate) use start::upstream;
 pub use tasks::Tasks;
 
 use accept::Entrance;

@@ -23,9 +23,12 @@ use super::{
     upstreams::Doors,
 };
 use crate::{
-    config::{Listener, Settings, UpstreamAddress},
+    config::{Listener, Protocol, Settings, UpstreamAddress},
     meter::Meters,
-    net::{self, LocalListener, Upstream, certificate::AuthorityError, certificate::make_folder},
+    net::{
+        self, LocalListener, Server, Upstream, certificate::AuthorityError,
+        certificate::make_folder,
+    },
     policy::Policy,
     session::{Door, Gateway, Standing},
 };
@@ -151,15 +154,23 @@ fn bind_doors(settings: &Settings, meters: &Meters) -> Result<Bound, StartError>
 }
 
 fn door(listener: &Arc<Listener>, meters: &Meters) -> Door {
-    let upstream = match &listener.upstream {
-        UpstreamAddress::Tcp { host, port } => Upstream::tcp(host, *port),
-        UpstreamAddress::Unix(path) => Upstream::unix(path.clone()),
-    };
     Door::new(
         Arc::clone(listener),
-        upstream,
+        upstream(listener),
         meters.listener(&listener.name),
     )
+}
+
+/// The server that the settings name. Nothing is looked up yet.
+pub(crate) fn upstream(listener: &Listener) -> Upstream {
+    let server = match listener.protocol {
+        Protocol::Postgres => Server::Postgres,
+        Protocol::Mysql => Server::Mysql,
+    };
+    match &listener.upstream {
+        UpstreamAddress::Tcp { host, port } => Upstream::tcp(host, *port),
+        UpstreamAddress::Unix(path) => Upstream::unix(path.clone(), server),
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

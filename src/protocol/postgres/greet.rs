@@ -17,7 +17,10 @@ use tokio_rustls::{
 };
 
 use crate::{
-    net::{Stream, tls::ALPN},
+    net::{
+        Stream,
+        tls::{self, ALPN},
+    },
     policy::TlsVersion,
     wire::{
         Parsed,
@@ -194,7 +197,7 @@ async fn secure(
 ) -> Result<Secured, GreetError> {
     let begun = Instant::now();
     let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
-        connection.set_buffer_limit(Some(TLS_BUFFER));
+        connection.set_buffer_limit(Some(tls::BUFFER));
     };
     let accepting = TlsAcceptor::from(tls).accept_with(socket, limit);
     let stream = accepting.await.map_err(GreetError::Tls)?;
@@ -214,7 +217,7 @@ async fn secure(
         speaks_postgresql: connection.alpn_protocol() == Some(ALPN),
         version,
         took: begun.elapsed(),
-        client: Stream::Tls(Box::new(stream)),
+        client: Stream::Tls(Box::new(stream.into())),
     })
 }
 
@@ -274,9 +277,6 @@ fn has_more(socket: &TcpStream) -> io::Result<bool> {
 const LOOK_AHEAD: usize = 512;
 /// The content type of a TLS record that holds a `ClientHello`. No packet begins so: it would be 369 MB long.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Plaintext and ciphertext that a TLS connection may hold back for a slow peer: as much as the relay reads at once, so that its
-/// records go out in one call. A connection that holds nothing back has no such buffer.
-const TLS_BUFFER: usize = 64 * 1024;
 
 #[cfg(test)]
 #[path = "greet_tests.rs"]
