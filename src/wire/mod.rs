@@ -2,6 +2,7 @@
 //!
 //! Lengths come from strangers: none is used before it is compared with a limit named here, and nothing is allocated by one.
 
+pub mod mysql;
 pub mod postgres;
 
 /// Either a message and how many bytes it took, or how many bytes the buffer must hold before it is asked again.

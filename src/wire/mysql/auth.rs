@@ -1,0 +1,114 @@
+//! The packets of a server during a login, and during a change of user. Floor 0.
+
+use super::{Capabilities, Status, fields::Fields, terminal::terminal_status};
+
+/// What the server says until it says yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthPacket<'a> {
+    /// Logged in.
+    Ok(Status),
+    Err {
+        errno: u16,
+        sqlstate: Option<&'a str>,
+        message: &'a [u8],
+    },
+    /// `AuthSwitchRequest`: go on with this plugin, and with these data (a nonce).
+    Switch { plugin: &'a str, data: &'a [u8] },
+    /// `AuthMoreData`, without its first byte.
+    MoreData(&'a [u8]),
+    /// `AuthNextFactor`: MySQL asks for a second or third proof.
+    NextFactor { plugin: &'a str, data: &'a [u8] },
+    /// A plugin's own packet (PAM's prompts, PARSEC's salt), whole; it may be empty.
+    Raw(&'a [u8]),
+}
+
+/// A packet of the server that is none of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Garbled {
+    #[error("the server's answer is cut short")]
+    Short,
+    #[error("the server asks for a password in the way of MySQL 4.0, which anybody could undo")]
+    OldPassword,
+    #[error("the server names a plugin that is no text")]
+    Plugin,
+}
+
+impl<'a> AuthPacket<'a> {
+    /// `agreed` is what both sides can: MariaDB's dialogs begin with the byte of MySQL's next factor.
+    pub fn parse(payload: &'a [u8], agreed: Capabilities) -> Result<Self, Garbled> {
+        match payload {
+            [0x00, ..] => terminal_status(payload, payload.len())
+                .map(Self::Ok)
+                .ok_or(Garbled::Short),
+            [0xff, low, high, rest @ ..] => Ok(Self::err(u16::from_le_bytes([*low, *high]), rest)),
+            [0xff, ..] => Err(Garbled::Short),
+            [0xfe] => Err(Garbled::OldPassword),
+            [0xfe, rest @ ..] => {
+                let (plugin, data) = plugin_and_data(rest)?;
+                Ok(Self::Switch { plugin, data })
+            }
+            [0x01, rest @ ..] => Ok(Self::MoreData(rest)),
+            [0x02, rest @ ..] if agreed.has(Capabilities::MULTI_FACTOR) => {
+                let (plugin, data) = plugin_and_data(rest)?;
+                Ok(Self::NextFactor { plugin, data })
+            }
+            raw => Ok(Self::Raw(raw)),
+        }
+    }
+
+    fn err(errno: u16, rest: &'a [u8]) -> Self {
+        let marked = rest
+            .strip_prefix(b"#")
+            .and_then(|rest| rest.split_at_checked(5));
+        let (sqlstate, message) = match marked {
+            Some((sqlstate, message)) => (str::from_utf8(sqlstate).ok(), message),
+            None => (None, rest),
+        };
+        Self::Err {
+            errno,
+            sqlstate,
+            message,
+        }
+    }
+}
+
+fn plugin_and_data(bytes: &[u8]) -> Result<(&str, &[u8]), Garbled> {
+    let mut fields = Fields::new(bytes);
+    let name = fields.until_nul().ok_or(Garbled::Short)?;
+    let name = str::from_utf8(fields.part(name)).map_err(|_not_utf8| Garbled::Plugin)?;
+    Ok((name, fields.rest()))
+}
+
+/// The nonce of 20 bytes in the data of a switch, with or without the zero byte that mostly ends it.
+pub fn nonce_of(data: &[u8]) -> Option<[u8; 20]> {
+    match data.split_first_chunk::<20>() {
+        Some((nonce, [] | [0])) => Some(*nonce),
+        _ => None,
+    }
+}
+
+/// Plugins by name.
+pub mod plugin {
+    pub const NATIVE: &str = "mysql_native_password";
+    pub const CACHING_SHA2: &str = "caching_sha2_password";
+    pub const SHA256: &str = "sha256_password";
+    /// The password goes over the wire as it is.
+    pub const CLEAR: &str = "mysql_clear_password";
+    /// MariaDB's questions and answers (PAM): passwords go over the wire as they are.
+    pub const DIALOG: &str = "dialog";
+    pub const ED25519: &str = "client_ed25519";
+    pub const PARSEC: &str = "parsec";
+    pub const GSSAPI: &str = "auth_gssapi_client";
+}
+
+/// The bytes that two plugins talk in.
+pub mod code {
+    /// `caching_sha2_password`: the client asks for the server's public key.
+    pub const CACHING_SHA2_ASK_KEY: u8 = 2;
+    /// `caching_sha2_password`: the cached proof fits; OK follows at once.
+    pub const CACHING_SHA2_FAST_OK: u8 = 3;
+    /// `caching_sha2_password`: the password itself is needed.
+    pub const CACHING_SHA2_FULL: u8 = 4;
+    /// `sha256_password`: the client asks for the server's public key.
+    pub const SHA256_ASK_KEY: u8 = 1;
+}

@@ -1,0 +1,146 @@
+//! `COM_CHANGE_USER`: a session that wants to be somebody else. Floor 0.
+
+use std::{fmt, ops::Range};
+
+use zeroize::Zeroizing;
+
+use super::{
+    Attributes, Capabilities, Flavor, WireError,
+    fields::Fields,
+    names::{self, MAX_DATABASE},
+    splice::{Block, Edit, Splice, plugin},
+};
+
+/// A `COM_CHANGE_USER` that can be read in one way only, as it came.
+pub struct ChangeUser {
+    payload: Zeroizing<Vec<u8>>,
+    user: Range<usize>,
+    auth: Range<usize>,
+    database: Range<usize>,
+    charset: u16,
+    plugin: Range<usize>,
+    attributes: Block,
+    takes_attributes: bool,
+}
+
+impl ChangeUser {
+    /// Reads the payload, its command byte 0x11 included. `agreed` is what both sides could at the login.
+    pub fn parse(payload: &[u8], agreed: Capabilities, flavor: Flavor) -> Result<Self, WireError> {
+        let takes_attributes = agreed.has(Capabilities::CONNECT_ATTRS);
+        let read = Self::read(payload, takes_attributes)?;
+        let user = read.part(&read.user);
+        names::checked(user, read.charset, flavor, names::max_user(flavor))
+            .map_err(WireError::User)?;
+        if !read.database.is_empty() {
+            let database = read.part(&read.database);
+            names::checked(database, read.charset, flavor, MAX_DATABASE)
+                .map_err(WireError::Database)?;
+        }
+        Ok(read)
+    }
+
+    fn read(payload: &[u8], takes_attributes: bool) -> Result<Self, WireError> {
+        let mut fields = Fields::new(payload);
+        let layout = || WireError::Layout;
+        if fields.u8() != Some(COM_CHANGE_USER) {
+            return Err(WireError::Layout);
+        }
+        let user = fields.until_nul().ok_or_else(layout)?;
+        let length = fields.u8().ok_or_else(layout)?;
+        let auth = fields.take(length.into()).ok_or_else(layout)?;
+        let database = fields.until_nul().ok_or_else(layout)?;
+        let charset = fields.u16().ok_or_else(layout)?;
+        let plugin = plugin(&mut fields).ok_or_else(layout)?;
+        let mut attributes = Block::Absent;
+        if takes_attributes && !fields.is_done() {
+            attributes = Block::parse(&mut fields)?;
+        }
+        if !fields.is_done() {
+            return Err(WireError::Layout);
+        }
+        Ok(Self {
+            payload: Zeroizing::new(payload.to_vec()),
+            user,
+            auth,
+            database,
+            charset,
+            plugin,
+            attributes,
+            takes_attributes,
+        })
+    }
+
+    pub fn user(&self) -> &str {
+        self.text(&self.user)
+    }
+
+    /// The database to open, if one is named; an empty name is none.
+    pub fn database(&self) -> Option<&str> {
+        Some(self.text(&self.database)).filter(|name| !name.is_empty())
+    }
+
+    /// The plugin that the client has begun with.
+    pub fn plugin(&self) -> &str {
+        self.text(&self.plugin)
+    }
+
+    /// The client's first proof, or a password in clear.
+    pub fn auth_response(&self) -> &[u8] {
+        self.part(&self.auth)
+    }
+
+    /// The id of the client's character set and collation, both bytes of it.
+    pub const fn charset(&self) -> u16 {
+        self.charset
+    }
+
+    /// What the client tells of itself.
+    pub fn attributes(&self) -> Attributes<'_> {
+        self.attributes.pairs(&self.payload)
+    }
+
+    /// The attribute of this name, when it is a text.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes().value(name)
+    }
+
+    /// The payload for the server; of an edit only the attributes and the forced switch count here. It may hold a password.
+    pub fn edited(&self, edit: &Edit<'_>) -> Zeroizing<Vec<u8>> {
+        let tells_ours = self.takes_attributes
+            && !edit.attributes.is_empty()
+            && !matches!(self.attributes, Block::CutShort);
+        let auth_field = self.auth.start - 1..self.auth.end;
+        Splice {
+            head: &[self.part(&(0..auth_field.start))],
+            database: self.part(&(auth_field.end..self.plugin.start)),
+            auth_field: self.part(&auth_field),
+            plugin: self.part(&self.plugin),
+            rest: self.part(&(self.plugin.end..self.payload.len())),
+            block: tells_ours.then(|| self.attributes()),
+            tail: &[],
+        }
+        .write(edit)
+    }
+
+    fn part(&self, place: &Range<usize>) -> &[u8] {
+        self.payload.get(place.clone()).unwrap_or_default()
+    }
+
+    fn text(&self, place: &Range<usize>) -> &str {
+        str::from_utf8(self.part(place)).unwrap_or_default()
+    }
+}
+
+/// The rest of the packet may hold a password.
+impl fmt::Debug for ChangeUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeUser")
+            .field("charset", &self.charset)
+            .field("user", &self.user())
+            .field("database", &self.database())
+            .field("plugin", &self.plugin())
+            .finish_non_exhaustive()
+    }
+}
+
+const COM_CHANGE_USER: u8 = 0x11;

@@ -1,0 +1,320 @@
+//! A client's answer to the greeting: a wish for TLS, or who it is. Floor 0.
+
+use std::{fmt, ops::Range};
+
+use zeroize::Zeroizing;
+
+use super::{
+    Attributes, Capabilities, Extended, Offer, WireError,
+    fields::{Fields, put_lenenc},
+    names::{self, MAX_DATABASE},
+    splice::{Block, Edit, Splice, plugin},
+};
+
+/// What answers a greeting.
+#[derive(Debug)]
+pub enum ClientOpening {
+    /// TLS records follow at once; the real answer comes inside.
+    SslRequest(SslRequest),
+    Response(HandshakeResponse),
+}
+
+/// The first half of a handshake response, sent before TLS. Nothing in it is decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SslRequest {
+    pub capabilities: Capabilities,
+    pub charset: u8,
+}
+
+/// `Protocol::HandshakeResponse41` that can be read in one way only, as it came.
+pub struct HandshakeResponse {
+    payload: Zeroizing<Vec<u8>>,
+    /// As the client set them.
+    capabilities: Capabilities,
+    extended: Extended,
+    offer: Offer,
+    user: Range<usize>,
+    auth: Range<usize>,
+    /// Where the authentication data with their length are.
+    auth_field: Range<usize>,
+    database: Range<usize>,
+    plugin: Range<usize>,
+    attributes: Block,
+    /// What stands behind the attributes: the level of zstd.
+    tail: Range<usize>,
+}
+
+impl ClientOpening {
+    /// Reads the payload of a client's first packet, or of its second inside TLS ([`Offer::inside_tls`]).
+    pub fn parse(payload: &[u8], offer: Offer) -> Result<Self, WireError> {
+        let head = Fields::new(payload).u32().ok_or(WireError::Layout)?;
+        let capabilities = Capabilities::from_bits(head);
+        let agreed = capabilities.and(offer.capabilities);
+        if !capabilities.has(Capabilities::PROTOCOL_41) {
+            return Err(WireError::OldProtocol);
+        }
+        if !agreed.has(Capabilities::SSL) {
+            return HandshakeResponse::parse(payload, offer).map(Self::Response);
+        }
+        // the server waits for TLS after any packet that has the bit: whoever sends more has said too much, and waits too
+        let [_, _, _, _, _, _, _, _, charset, ..] = payload else {
+            return Err(WireError::Layout);
+        };
+        match payload.len() {
+            HEAD => Ok(Self::SslRequest(SslRequest {
+                capabilities,
+                charset: *charset,
+            })),
+            ..HEAD => Err(WireError::Layout),
+            _ => Err(WireError::SslWithoutTls),
+        }
+    }
+}
+
+impl HandshakeResponse {
+    fn parse(payload: &[u8], offer: Offer) -> Result<Self, WireError> {
+        let mut fields = Fields::new(payload);
+        let capabilities = fields
+            .u32()
+            .map(Capabilities::from_bits)
+            .ok_or(WireError::Layout)?;
+        // the servers, too, read by what both sides can
+        let agreed = capabilities.and(offer.capabilities);
+        if !agreed.has(Capabilities::SECURE_CONNECTION) {
+            return Err(WireError::NoSecureConnection);
+        }
+        if !agreed.has(Capabilities::PLUGIN_AUTH) {
+            return Err(WireError::NoPluginAuth);
+        }
+        let response = Self::read(payload, capabilities, offer)?;
+        names::checked(
+            response.part(&response.user),
+            response.charset(),
+            offer.flavor,
+            names::max_user(offer.flavor),
+        )
+        .map_err(WireError::User)?;
+        if !response.database.is_empty() {
+            names::checked(
+                response.part(&response.database),
+                response.charset(),
+                offer.flavor,
+                MAX_DATABASE,
+            )
+            .map_err(WireError::Database)?;
+        }
+        Ok(response)
+    }
+
+    /// Where the fields are; the names are not looked at.
+    fn read(payload: &[u8], capabilities: Capabilities, offer: Offer) -> Result<Self, WireError> {
+        let agreed = capabilities.and(offer.capabilities);
+        let mut fields = Fields::new(payload);
+        let layout = || WireError::Layout;
+        fields.take(HEAD as u64 - 4).ok_or_else(layout)?;
+        let extended = fields.u32().map(Extended::from_bits).ok_or_else(layout)?;
+        let user = fields.until_nul().ok_or_else(layout)?;
+        let auth_start = fields.at();
+        let length = if agreed.has(Capabilities::LENENC_AUTH) {
+            fields.lenenc()
+        } else {
+            fields.u8().map(u64::from)
+        };
+        let auth = length
+            .and_then(|length| fields.take(length))
+            .ok_or_else(layout)?;
+        let mut database = fields.at()..fields.at();
+        if agreed.has(Capabilities::CONNECT_WITH_DB) {
+            database = fields.until_nul().ok_or_else(layout)?;
+        }
+        let plugin = plugin(&mut fields).ok_or_else(layout)?;
+        let mut attributes = Block::Absent;
+        if agreed.has(Capabilities::CONNECT_ATTRS) && !fields.is_done() {
+            attributes = Block::parse(&mut fields)?;
+        }
+        let tail = fields.at()..payload.len();
+        let level = usize::from(capabilities.has(Capabilities::ZSTD));
+        if tail.len() > level {
+            return Err(WireError::Layout);
+        }
+        Ok(Self {
+            payload: Zeroizing::new(payload.to_vec()),
+            capabilities,
+            extended,
+            offer,
+            user,
+            auth_field: auth_start..auth.end,
+            auth,
+            database,
+            plugin,
+            attributes,
+            tail,
+        })
+    }
+
+    /// Who wants in.
+    pub fn user(&self) -> &str {
+        self.text(&self.user)
+    }
+
+    /// The database to open, if one is named; an empty name is none.
+    pub fn database(&self) -> Option<&str> {
+        Some(self.text(&self.database)).filter(|name| !name.is_empty())
+    }
+
+    /// The plugin that the client has begun with.
+    pub fn plugin(&self) -> &str {
+        self.text(&self.plugin)
+    }
+
+    /// The client's first proof, or a password in clear.
+    pub fn auth_response(&self) -> &[u8] {
+        self.part(&self.auth)
+    }
+
+    /// The id of the client's character set and collation. The servers read one byte; some drivers write two, and then no
+    /// character set is known: 0.
+    pub fn charset(&self) -> u16 {
+        match self.payload.get(8..10) {
+            Some([charset, 0]) => u16::from(*charset),
+            _ => 0,
+        }
+    }
+
+    /// What the client claims to know, offered or not.
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// What both sides can once `edit` is made.
+    pub const fn agreed(&self, edit: &Edit<'_>) -> Capabilities {
+        edit.kept(self.capabilities, self.offer)
+            .and(self.offer.capabilities)
+    }
+
+    /// What both sides can of MariaDB's own.
+    pub const fn agreed_extended(&self) -> Extended {
+        if self.capabilities.has(Capabilities::MYSQL) {
+            return Extended::from_bits(0);
+        }
+        self.extended.and(self.offer.extended)
+    }
+
+    /// What the client tells of itself: anybody can tell anything.
+    pub fn attributes(&self) -> Attributes<'_> {
+        self.attributes.pairs(&self.payload)
+    }
+
+    /// The attribute of this name, when it is a text.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes().value(name)
+    }
+
+    /// Whether there is a block of attributes that can be read.
+    pub const fn has_attributes(&self) -> bool {
+        matches!(self.attributes, Block::Whole(_))
+    }
+
+    /// The payload for the server. It may hold a password.
+    pub fn edited(&self, edit: &Edit<'_>) -> Zeroizing<Vec<u8>> {
+        let flags = self.flags(edit);
+        let fields = Fields::new(&self.payload);
+        let tail = if flags.has(Capabilities::ZSTD) {
+            self.part(&self.tail)
+        } else {
+            &[]
+        };
+        Splice {
+            head: &[
+                &flags.bits().to_le_bytes(),
+                self.part(&(4..self.auth_field.start)),
+            ],
+            auth_field: fields.part(self.auth_field.clone()),
+            database: fields.part(self.auth_field.end..self.plugin.start),
+            plugin: fields.part(self.plugin.clone()),
+            rest: fields.part(self.plugin.end..self.tail.start),
+            block: self.tells_ours(edit).then(|| self.attributes()),
+            tail,
+        }
+        .write(edit)
+    }
+
+    /// The payload that asks the server for TLS, in which [`Self::edited`] follows: one server reads the flags here, the other there.
+    pub fn ssl_request(&self, edit: &Edit<'_>) -> [u8; HEAD] {
+        let bits = self.flags(edit).with(Capabilities::SSL).bits();
+        let flags = bits.to_le_bytes();
+        let mut request = [0; HEAD];
+        let bytes = flags.iter().chain(self.part(&(4..HEAD)));
+        for (place, byte) in request.iter_mut().zip(bytes) {
+            *place = *byte;
+        }
+        request
+    }
+
+    /// The client's flags as the server gets them.
+    const fn flags(&self, edit: &Edit<'_>) -> Capabilities {
+        let kept = edit.kept(self.capabilities, self.offer);
+        if self.tells_ours(edit) {
+            kept.with(Capabilities::CONNECT_ATTRS)
+        } else {
+            kept
+        }
+    }
+
+    /// Whether attributes of ours can be told.
+    const fn tells_ours(&self, edit: &Edit<'_>) -> bool {
+        self.offer.capabilities.has(Capabilities::CONNECT_ATTRS)
+            && !edit.attributes.is_empty()
+            && !matches!(self.attributes, Block::CutShort)
+    }
+
+    fn part(&self, place: &Range<usize>) -> &[u8] {
+        self.payload.get(place.clone()).unwrap_or_default()
+    }
+
+    fn text(&self, place: &Range<usize>) -> &str {
+        str::from_utf8(self.part(place)).unwrap_or_default()
+    }
+}
+
+/// The rest of the packet may hold a password.
+impl fmt::Debug for HandshakeResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandshakeResponse")
+            .field("capabilities", &self.capabilities)
+            .field("extended", &self.extended)
+            .field("charset", &self.charset())
+            .field("user", &self.user())
+            .field("database", &self.database())
+            .field("plugin", &self.plugin())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The payload of a handshake response that ends a login without harm: nobody of that name, and nothing that proves it. `user` is
+/// ASCII and short; `junk` stands for a proof.
+pub fn junk_login(plugin: &str, user: &str, junk: &[u8; 20]) -> Vec<u8> {
+    let known = Capabilities::MYSQL
+        .with(Capabilities::PROTOCOL_41)
+        .with(Capabilities::SECURE_CONNECTION)
+        .with(Capabilities::PLUGIN_AUTH);
+    let mut payload = known.bits().to_le_bytes().to_vec();
+    payload.extend_from_slice(&0x0100_0000_u32.to_le_bytes());
+    // utf8mb3_general_ci, known to every server
+    payload.push(33);
+    payload.resize(HEAD, 0);
+    payload.extend_from_slice(user.as_bytes());
+    payload.push(0);
+    put_lenenc(&mut payload, junk.len());
+    payload.extend_from_slice(junk);
+    payload.extend_from_slice(plugin.as_bytes());
+    payload.push(0);
+    payload
+}
+
+/// The longest payload of a client before it is logged in: a block of attributes, and as much again for proofs and names (tokens and
+/// tickets are long).
+pub const MAX_RESPONSE: usize = 0x2_0000;
+
+/// Flags, packet size, character set, filler.
+const HEAD: usize = 32;

@@ -1,0 +1,33 @@
+//! MySQL's and MariaDB's packets, as far as a gateway must read them: greeting, handshake response, authentication, and the first
+//! bytes of what ends a response. Floor 0. No statement, no row and no password is parsed here.
+//!
+//! Packets are read to offsets and patched in place: what is forwarded are the bytes that came, so that nothing this reader does not
+//! know is lost. That is safe because the reading is strict: what two readers could read differently is refused.
+//!
+//! Source of every protocol fact, unless another is named: the MySQL source documentation, *Client/Server Protocol*, and MariaDB's
+//! *Clients and Utilities: Protocol*; where they are silent, what the servers do.
+
+mod attributes;
+mod auth;
+mod capabilities;
+mod change_user;
+mod error;
+mod fields;
+mod greeting;
+mod handshake;
+mod names;
+mod packet;
+mod splice;
+mod terminal;
+
+pub use attributes::{Attributes, RESERVED_PREFIX};
+pub use auth::{AuthPacket, Garbled, code, nonce_of, plugin};
+pub use capabilities::{Capabilities, Extended};
+pub use change_user::ChangeUser;
+pub use error::{ErrForm, ErrPacket, WireError};
+pub use greeting::{FirstPacket, Greeting, NotAGreeting, Offer};
+pub use handshake::{ClientOpening, HandshakeResponse, MAX_RESPONSE, SslRequest, junk_login};
+pub use names::{Flavor, NameFault, init_db_name};
+pub use packet::{HEADER, MAX_PAYLOAD, Packet};
+pub use splice::Edit;
+pub use terminal::{PROGRESS, Status, err_errno, is_eof, terminal_status};

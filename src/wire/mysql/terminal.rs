@@ -1,0 +1,68 @@
+//! What ends a response: OK, EOF and ERR packets, as far as their flags and numbers. Floor 0.
+
+use super::fields::Fields;
+
+/// The server's status flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status(u16);
+
+impl Status {
+    pub const IN_TRANSACTION: Self = Self(1);
+    pub const AUTOCOMMIT: Self = Self(1 << 1);
+    /// Another response follows this one.
+    pub const MORE_RESULTS: Self = Self(1 << 3);
+    pub const CURSOR_EXISTS: Self = Self(1 << 6);
+    pub const LAST_ROW_SENT: Self = Self(1 << 7);
+    pub const PS_OUT_PARAMETERS: Self = Self(1 << 12);
+    pub const IN_READ_ONLY_TRANSACTION: Self = Self(1 << 13);
+    pub const SESSION_STATE_CHANGED: Self = Self(1 << 14);
+
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Whether all of these are there.
+    pub const fn has(self, all: Self) -> bool {
+        self.0 & all.0 == all.0
+    }
+}
+
+/// The flags of an OK packet, or of an EOF packet, from its first bytes; 21 are always enough. An OK packet in place of an EOF
+/// begins with 0xfe too, and is longer than one.
+///
+/// `length` is the payload's, of which `head` is the beginning. `None` when it is neither, or too short to be one.
+pub fn terminal_status(head: &[u8], length: usize) -> Option<Status> {
+    let mut fields = Fields::new(head.get(..length).unwrap_or(head));
+    match fields.u8()? {
+        0xfe if is_eof(head, length) => {
+            fields.u16()?;
+        }
+        0x00 | 0xfe => {
+            // rows touched, last id
+            fields.lenenc()?;
+            fields.lenenc()?;
+        }
+        _ => return None,
+    }
+    fields.u16().map(Status)
+}
+
+/// Whether a packet is an EOF of the old kind: it has at most eight bytes, so that no row is taken for one.
+pub const fn is_eof(head: &[u8], length: usize) -> bool {
+    matches!(head, [0xfe, ..]) && length < 9
+}
+
+/// The number of an ERR packet. [`PROGRESS`] is none: something else follows.
+pub const fn err_errno(head: &[u8]) -> Option<u16> {
+    match head {
+        [0xff, low, high, ..] => Some(u16::from_le_bytes([*low, *high])),
+        _ => None,
+    }
+}
+
+/// The number that MariaDB marks a report of progress with.
+pub const PROGRESS: u16 = 0xffff;
