@@ -3,7 +3,9 @@
 //! One module for each protocol. What differs between them ends here: a session sees streams, a claim, and the moments at
 //! which it may speak.
 
+mod last_words;
 pub mod postgres;
+mod secure;
 
 use crate::{
     net::Stream,

@@ -11,17 +11,12 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{HandshakeKind, ProtocolVersion, ServerConfig},
-};
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
-    net::{
-        Stream,
-        tls::{self, ALPN},
-    },
+    net::Stream,
     policy::TlsVersion,
+    protocol::secure::{Secured, secure},
     wire::{
         Parsed,
         postgres::{CancelKey, Opening, StartupMessage, WireError},
@@ -88,7 +83,9 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
         return Err(GreetError::Probe);
     }
     if first.first() == Some(&TLS_HANDSHAKE) {
-        let secured = secure(socket, greeting.tls, &mut turns).await?;
+        let secured = secure(socket, greeting.tls)
+            .await
+            .map_err(GreetError::Tls)?;
         if !secured.speaks_postgresql {
             let error = "a ClientHello came first, without ALPN \"postgresql\"";
             return Err(GreetError::Tls(io::Error::new(
@@ -96,7 +93,7 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
                 error,
             )));
         }
-        return secured.ask(turns, true).await;
+        return ask(secured, turns, true).await;
     }
     // a packet that is all there is read at once
     let announced = first
@@ -128,8 +125,10 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
                 }
                 turns += 1;
                 socket.write_all(b"S").await?;
-                let secured = secure(socket, greeting.tls, &mut turns).await?;
-                return secured.ask(turns, false).await;
+                let secured = secure(socket, greeting.tls)
+                    .await
+                    .map_err(GreetError::Tls)?;
+                return ask(secured, turns, false).await;
             }
             last @ (Opening::GssEncRequest | Opening::Cancel(_) | Opening::Startup(_)) => {
                 let client = Stream::Tcp(socket);
@@ -148,77 +147,40 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
     }
 }
 
-/// A client behind TLS that has not said yet what it wants.
-struct Secured {
-    client: Stream,
-    version: TlsVersion,
-    took: Duration,
-    speaks_postgresql: bool,
-}
-
-impl Secured {
-    /// Reads the opening inside TLS. As in the server, `ssl_refusable` (direct TLS) lets one `SSLRequest` be answered `N`;
-    /// anything else that would negotiate once more is an unknown version.
-    async fn ask(mut self, turns: u32, mut ssl_refusable: bool) -> Result<Greeted, GreetError> {
-        let mut turns = turns;
-        loop {
-            let opening = match read_opening(&mut self.client, 0).await {
-                Ok(opening) => opening,
-                Err(fault) => return Err(fault.on(self.client)),
-            };
-            if opening == Opening::SslRequest && ssl_refusable {
-                ssl_refusable = false;
-                turns += 1;
-                self.client.write_all(b"N").await?;
-                self.client.flush().await?;
-                continue;
-            }
-            return match asked(opening) {
-                Ok(asked) => Ok(Greeted {
-                    client: self.client,
-                    tls: Some(self.version),
-                    asked,
-                    tls_took: Some(self.took),
-                    turns,
-                }),
-                Err(error) => Err(GreetError::Malformed {
-                    client: self.client,
-                    error,
-                }),
-            };
+/// Reads the opening inside TLS. As in the server, `ssl_refusable` (direct TLS) lets one `SSLRequest` be answered `N`;
+/// anything else that would negotiate once more is an unknown version.
+async fn ask(
+    mut secured: Secured,
+    turns: u32,
+    mut ssl_refusable: bool,
+) -> Result<Greeted, GreetError> {
+    let mut turns = turns + secured.turns;
+    loop {
+        let opening = match read_opening(&mut secured.client, 0).await {
+            Ok(opening) => opening,
+            Err(fault) => return Err(fault.on(secured.client)),
+        };
+        if opening == Opening::SslRequest && ssl_refusable {
+            ssl_refusable = false;
+            turns += 1;
+            secured.client.write_all(b"N").await?;
+            secured.client.flush().await?;
+            continue;
         }
+        return match asked(opening) {
+            Ok(asked) => Ok(Greeted {
+                client: secured.client,
+                tls: Some(secured.version),
+                asked,
+                tls_took: Some(secured.took),
+                turns,
+            }),
+            Err(error) => Err(GreetError::Malformed {
+                client: secured.client,
+                error,
+            }),
+        };
     }
-}
-
-async fn secure(
-    socket: TcpStream,
-    tls: Arc<ServerConfig>,
-    turns: &mut u32,
-) -> Result<Secured, GreetError> {
-    let begun = Instant::now();
-    let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
-        connection.set_buffer_limit(Some(tls::BUFFER));
-    };
-    let accepting = TlsAcceptor::from(tls).accept_with(socket, limit);
-    let stream = accepting.await.map_err(GreetError::Tls)?;
-    let connection = stream.get_ref().1;
-    let version = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
-        _ => TlsVersion::V1_2,
-    };
-    *turns += match version {
-        TlsVersion::V1_2 => 2,
-        TlsVersion::V1_3 => 1,
-    };
-    if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest) {
-        *turns += 1;
-    }
-    Ok(Secured {
-        speaks_postgresql: connection.alpn_protocol() == Some(ALPN),
-        version,
-        took: begun.elapsed(),
-        client: Stream::Tls(Box::new(stream.into())),
-    })
 }
 
 /// How reading one packet can fail, before it is clear whose stream goes with it.

@@ -8,7 +8,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::protocol::postgres::refuse;
+use crate::{net::tls::ALPN, protocol::postgres::refuse};
 
 const SSL: [u8; 8] = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f];
 const GSS: [u8; 8] = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x30];

@@ -7,7 +7,7 @@
 //! | `login` | the startup packet to the first `ReadyForQuery`, relayed message by message |
 //! | `exchange` | who may say what during a login: pure |
 //! | `conversation` | what stands open in a session, from message headers alone |
-//! | `refuse` | a no that arrives |
+//! | `refuse` | the codes of a no |
 //!
 //! Nothing here decides who may come in, and nothing has a deadline of its own but the first byte: the caller bounds each call.
 
@@ -23,4 +23,6 @@ pub use exchange::{Exchange, Fault, Step};
 pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
 pub use identity::identity;
 pub use login::{LoggedIn, LoginError, Terms, is_private, login};
-pub use refuse::{farewell, refuse, sqlstate};
+pub use refuse::{farewell, sqlstate};
+
+pub use super::last_words::refuse;
