@@ -26,6 +26,7 @@ pub(super) struct Families {
     pub(super) tls_certificate_expiry: IntGaugeVec,
     pub(super) gateway_overhead: HistogramVec,
     pub(super) upstream_up: IntGaugeVec,
+    pub(super) upstream_host_blocked: IntGaugeVec,
     pub(super) upstream_rtt: GaugeVec,
     pub(super) upstream_connect_duration: HistogramVec,
     pub(super) upstream_connect_failures: IntCounterVec,
@@ -138,6 +139,11 @@ impl Families {
             upstream_up: new.gauges(
                 "upstream_up",
                 "Whether the server answered the last probe or connection",
+                LISTENER,
+            )?,
+            upstream_host_blocked: new.gauges(
+                "upstream_host_blocked",
+                "Whether the server refuses the gateway's own address for its connection errors (MySQL's error 1129)",
                 LISTENER,
             )?,
             upstream_rtt: new.seconds_gauges(

@@ -24,6 +24,8 @@ pub struct ListenerMeters {
     sweep: Arc<Sweep>,
     /// Unknown until somebody has asked, and then it has a series: an idle gateway is no alarm.
     upstream_up: OnceLock<IntGauge>,
+    /// Only of MySQL: it has a series from the server's first greeting or refusal on.
+    upstream_host_blocked: OnceLock<IntGauge>,
     upstream_rtt: Gauge,
     upstream_connect: Histogram,
     frames_lost: IntCounter,
@@ -63,6 +65,7 @@ impl ListenerMeters {
             sweep: Arc::clone(sweep),
             overhead: child(&families.gateway_overhead, &of),
             upstream_up: OnceLock::new(),
+            upstream_host_blocked: OnceLock::new(),
             upstream_rtt: child(&families.upstream_rtt, &of),
             upstream_connect: child(&families.upstream_connect_duration, &of),
             frames_lost: child(&families.frames_lost, &of),
@@ -135,6 +138,19 @@ impl ListenerMeters {
     /// Whether the server took the last connection; `None` before the first.
     pub fn upstream_is_up(&self) -> Option<bool> {
         self.upstream_up.get().map(|gauge| gauge.get() == 1)
+    }
+
+    /// Whether the server refuses the gateway's own address, as it has just shown.
+    pub fn host_blocked(&self, blocked: bool) {
+        let gauge = || child(&self.families.upstream_host_blocked, &[&*self.name]);
+        let gauge = self.upstream_host_blocked.get_or_init(gauge);
+        gauge.set(i64::from(blocked));
+    }
+
+    /// Whether the server refused the gateway's own address when it was last dialled.
+    pub fn host_is_blocked(&self) -> bool {
+        let gauge = self.upstream_host_blocked.get();
+        gauge.is_some_and(|gauge| gauge.get() == 1)
     }
 
     /// A cancel request and what became of it: a word of a closed set, such as `forwarded` or `refused`.
