@@ -85,6 +85,8 @@ pub enum Standing {
 /// Why bytes may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
+    /// They are the start of a message that cannot be judged before more of it has come.
+    More,
     /// The server has to answer something first.
     Answers,
     /// The next command is one that the session has to decide on; everything before it is answered.

@@ -50,26 +50,31 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         Ok(passing)
     }
 
+    /// Whether what is held is the start of something that cannot be judged yet.
+    #[inline]
+    pub(super) const fn needs_more(&self) -> bool {
+        matches!(self.conversation.hold(), Some(Hold::More))
+    }
+
     /// What was held back is looked at again: the server may have answered what it waited for, or the session has decided.
-    pub(super) fn offer_again(
-        &mut self,
-        cx: &mut Context<'_>,
-        held: Box<Held>,
-    ) -> Result<bool, End> {
+    pub(super) fn offer_again(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.conversation.hold().is_some() {
-            self.held = Some(held);
             return Ok(false);
         }
-        let passing = self.conversation.from_client(&held.bytes);
-        let passing = self.hold_back(&held.bytes, passing)?;
-        if self
-            .to_server
-            .give(cx, &mut self.upstream, passing)
-            .is_err()
-        {
+        self.offer_more(cx, &[])
+    }
+
+    /// Looks again at what was held back, and at what came behind it.
+    pub(super) fn offer_more(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Result<bool, End> {
+        let mut bytes = self.held.take().map(|held| held.bytes).unwrap_or_default();
+        bytes.extend_from_slice(more);
+        let passing = self.conversation.from_client(&bytes);
+        let passing = self.hold_back(&bytes, passing)?;
+        let given = self.to_server.give(cx, &mut self.upstream, passing);
+        if given.is_err() {
             self.server_is_deaf();
         }
-        // even if nothing passed: the client is read again, which wakes us for what it sends
+        // even if nothing passed: the client is read again, and so wakes us for what it sends next
         Ok(true)
     }
 
@@ -85,7 +90,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     pub(super) const fn breach(&self) -> Result<(), End> {
         match self.conversation.hold() {
             Some(Hold::Breach(_)) => Err(End::Breach),
-            Some(Hold::Answers | Hold::Command) | None => Ok(()),
+            Some(Hold::More | Hold::Answers | Hold::Command) | None => Ok(()),
         }
     }
 }

@@ -258,8 +258,8 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 self.ledger.leftovers_moved(Mover::Client);
             }
             given
-        } else if let Some(held) = self.held.take() {
-            return self.offer_again(cx, held);
+        } else if self.held.is_some() && !self.needs_more() {
+            return self.offer_again(cx);
         } else {
             match self.to_server.take(cx, &mut self.client, buffer) {
                 Taken::Nothing => Ok(false),
@@ -273,6 +273,9 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                     let Self { conversation, .. } = self;
                     self.ledger
                         .client_moved(bytes.len(), conversation, delivered);
+                    if self.held.is_some() {
+                        return self.offer_more(cx, bytes);
+                    }
                     let passing = conversation.from_client(bytes);
                     let passing = self.hold_back(bytes, passing)?;
                     let given = self.to_server.give(cx, &mut self.upstream, passing);
