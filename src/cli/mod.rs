@@ -124,7 +124,7 @@ pub enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Without a file: the protocol spoken (postgres)
+    /// Without a file: the protocol spoken, postgres or mysql
     #[arg(long, requires = "upstream", conflicts_with = "config")]
     pub protocol: Option<String>,
     /// Without a file: the database, as host:port, a unix socket, or its folder

@@ -9,7 +9,7 @@ use super::{
         Compression, Listener, ProtectUpstream, Protocol, UpstreamAddress, UpstreamProxyProtocol,
         UpstreamTls,
     },
-    values,
+    upstream_tls, values,
     walk::{Fields, Schema, list, scalar, word},
 };
 
@@ -81,13 +81,14 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             node.at.clone(),
         ))
     });
-    let plain_on_purpose = fields.get("upstream_tls").map(|node| {
-        let tls = Fields::read(node, &UPSTREAM_TLS, report)?;
-        let mode = tls.demand("mode", report)?;
-        let text = scalar(mode, "a mode", report)?;
-        report.expect(&mode.at, upstream_tls_mode(text))
-    });
-    if let (Some((upstream, at)), None) = (&upstream, &plain_on_purpose)
+    let upstream_tls = match fields.get("upstream_tls") {
+        Some(node) => {
+            let address = upstream.as_ref().map(|(address, _)| address);
+            upstream_tls::read(node, protocol, address, report)
+        }
+        None => Some(UpstreamTls::Off),
+    };
+    if let (Some((upstream, at)), None) = (&upstream, fields.get("upstream_tls"))
         && is_remote(upstream)
     {
         let fault = Fault::new(
@@ -97,10 +98,31 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
         .hint("write `upstream_tls: {mode: off}` beside it if the network between is your own");
         report.error(at, fault);
     }
-    let allow_plain_cancel = fields.get("allow_plain_cancel").map_or(Some(true), |node| {
-        let text = scalar(node, "true or false", report)?;
-        report.expect(&node.at, values::boolean(text))
-    });
+    let own = Own {
+        fields: &fields,
+        protocol,
+    };
+    let allow_plain_cancel = own.value(
+        Protocol::Postgres,
+        "allow_plain_cancel",
+        report,
+        true,
+        values::boolean,
+    );
+    let protect_upstream = own.mysql("protect_upstream", "what is protected", PROTECTED, report);
+    let upstream_proxy_protocol = own.mysql(
+        "upstream_proxy_protocol",
+        "a version of the PROXY header that is sent",
+        PROXY_HEADERS,
+        report,
+    );
+    let compression = own.mysql("compression", "what becomes of it", COMPRESSIONS, report);
+    if let (Some(Compression::Passthrough), Some(node)) = (compression, fields.get("compression")) {
+        let fault = Fault::new("compressed sessions are passed on unread")
+            .label("they may become any user that the server lets them be")
+            .hint("`protected_users` and `deny` hold at the login only");
+        report.warn("W-UNREAD", &node.at, fault);
+    }
     let (listen, listen_at) = listen?.into_iter().unzip();
     let (upstream, upstream_at) = upstream?;
     Some(Door {
@@ -109,16 +131,59 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             protocol: protocol?,
             listen,
             upstream,
-            upstream_tls: UpstreamTls::Off,
+            upstream_tls: upstream_tls?,
             allow_plain_cancel: allow_plain_cancel?,
-            protect_upstream: ProtectUpstream::default(),
-            upstream_proxy_protocol: UpstreamProxyProtocol::default(),
-            compression: Compression::default(),
+            protect_upstream: protect_upstream?,
+            upstream_proxy_protocol: upstream_proxy_protocol?,
+            compression: compression?,
         }),
         at,
         listen_at,
         upstream_at,
     })
+}
+
+/// The keys that only one protocol knows.
+struct Own<'f, 'n> {
+    fields: &'f Fields<'n>,
+    protocol: Option<Protocol>,
+}
+
+impl Own<'_, '_> {
+    fn value<T>(
+        &self,
+        owner: Protocol,
+        key: &str,
+        report: &mut Report<'_>,
+        absent: T,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let Some(node) = self.fields.get(key) else {
+            return Some(absent);
+        };
+        if self.protocol.is_some_and(|protocol| protocol != owner) {
+            let fault = Fault::new(format!("`{key}` is for {} only", owner.label()))
+                .label("this listener speaks another protocol")
+                .hint("remove it: doorward never ignores a setting");
+            report.error(&node.at, fault);
+            return None;
+        }
+        let text = scalar(node, "a single value", report)?;
+        report.expect(&node.at, parse(text))
+    }
+
+    /// One of a few words.
+    fn mysql<T: Copy + Default>(
+        &self,
+        key: &str,
+        what: &str,
+        words: &[(&str, T)],
+        report: &mut Report<'_>,
+    ) -> Option<T> {
+        self.value(Protocol::Mysql, key, report, T::default(), |text| {
+            word(text, what, words)
+        })
+    }
 }
 
 fn listen(node: &Node, report: &mut Report<'_>) -> Vec<(SocketAddr, Where)> {
@@ -227,15 +292,6 @@ fn protocol(text: &str) -> Result<Protocol, Fault> {
     )
 }
 
-fn upstream_tls_mode(text: &str) -> Result<(), Fault> {
-    if ["verify-full", "pin"].contains(&text) {
-        return Err(Fault::new(format!("`{text}` is not built yet"))
-            .label("this version speaks in clear to the upstream")
-            .hint("put the gateway on the database's machine, or write `off` for a network of your own"));
-    }
-    word(text, "a mode", &[("off", ())])
-}
-
 pub(super) const LISTENER: Schema = Schema {
     what: "a listener",
     keys: &[
@@ -245,23 +301,27 @@ pub(super) const LISTENER: Schema = Schema {
         "upstream",
         "upstream_tls",
         "allow_plain_cancel",
-    ],
-    planned: &[
-        "scram",
-        "verifiers",
         "protect_upstream",
-        "proxy_protocol",
         "upstream_proxy_protocol",
-        "identify",
         "compression",
     ],
+    planned: &["scram", "verifiers", "proxy_protocol", "identify"],
 };
 
-pub(super) const UPSTREAM_TLS: Schema = Schema {
-    what: "`upstream_tls`",
-    keys: &["mode"],
-    planned: &["name", "ca", "pin", "certificate", "key"],
-};
+const PROTECTED: &[(&str, ProtectUpstream)] = &[
+    ("greeting", ProtectUpstream::Greeting),
+    ("strict", ProtectUpstream::Strict),
+];
+
+const PROXY_HEADERS: &[(&str, UpstreamProxyProtocol)] = &[
+    ("off", UpstreamProxyProtocol::Off),
+    ("v2", UpstreamProxyProtocol::V2),
+];
+
+const COMPRESSIONS: &[(&str, Compression)] = &[
+    ("masked", Compression::Masked),
+    ("passthrough", Compression::Passthrough),
+];
 
 const MAX_LISTENERS: usize = 64;
 

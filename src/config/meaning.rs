@@ -9,9 +9,10 @@ use super::{
     origins::{self, Placed},
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
+    reach,
     settings::{Admin, Limits, Log, Settings, Tls, TlsFiles},
     values,
-    walk::{Fields, Schema, list, scalar, word},
+    walk::{Fields, Schema, both, list, scalar, word},
 };
 use crate::policy::{Answer, Deny, OnRevoke, Origin, Require, TlsVersion};
 
@@ -83,9 +84,9 @@ pub(super) fn read(
             .get("origins")
             .map_or_else(|| top.at(), |node| &node.at)
             .clone(),
-        deny: top
-            .get("deny")
-            .map_or_else(Vec::new, |node| origins::deny(node, report)),
+        deny: top.get("deny").map_or_else(Vec::new, |node| {
+            origins::deny(node, complete.then_some(&settings.listeners), report)
+        }),
         answer: strangers(&top, report),
         on_revoke,
         drain,
@@ -202,13 +203,7 @@ fn tls(top: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {
         report.expect(&node.at, values::path(text))
     };
     let (certificate, key) = (path("certificate", report), path("key", report));
-    let given = (fields.get("certificate"), fields.get("key"));
-    if let (Some(alone), None) | (None, Some(alone)) = given {
-        let fault = Fault::new("a certificate and its key go together")
-            .label("the other one is missing")
-            .hint("without both, doorward makes its own");
-        report.error(&alone.at, fault);
-    }
+    both(&fields, "without both, doorward makes its own", report);
     let names = fields.get("names").map_or_else(Vec::new, |node| {
         let items = list(node, "host names and addresses", report);
         items
@@ -272,7 +267,7 @@ fn protected_users(top: &Fields<'_>, report: &mut Report<'_>) -> BTreeSet<String
         .iter()
         .filter_map(|item| {
             let text = scalar(item, "a user", report)?;
-            let name = report.expect(&item.at, values::name(text, MAX_USER))?;
+            let name = report.expect(&item.at, values::name(text, &[reach::MYSQL_USER]))?;
             Some(name.to_owned())
         })
         .collect()
@@ -401,9 +396,6 @@ const PROTECTED: [&str; 7] = [
     "debian-sys-maint",
     "mariadb.sys",
 ];
-
-/// The longest user name of any server (MariaDB).
-const MAX_USER: usize = 128;
 
 const DEFAULT_HTTP: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9432);

@@ -6,8 +6,9 @@ use super::{
     addresses,
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
-    settings::Listener,
-    values,
+    reach::{self, MYSQL_DATABASE, MYSQL_SURE_USER, MYSQL_USER, Reach},
+    settings::{Listener, Protocol},
+    values::{self, Longest},
     walk::{Fields, Schema, list, nearest, scalar, shorten, word},
 };
 use crate::policy::{Deny, From, Names, Origin, Replication};
@@ -39,12 +40,17 @@ pub(super) fn origins(
     origins
 }
 
-/// Reads the entries of `deny`.
-pub(super) fn deny(node: &Node, report: &mut Report<'_>) -> Vec<Placed<Deny>> {
+/// Reads the entries of `deny`. They hold on every one of the `listeners`, see [`origins`].
+pub(super) fn deny(
+    node: &Node,
+    listeners: Option<&[Arc<Listener>]>,
+    report: &mut Report<'_>,
+) -> Vec<Placed<Deny>> {
     let items = list(node, "deny rules", report);
+    let longest = [Reach::everywhere(listeners).widest()];
     let entries: Vec<_> = items
         .iter()
-        .filter_map(|item| entry(item, report))
+        .filter_map(|item| entry(item, &longest, report))
         .collect();
     twins(
         entries.iter().map(|d| (&*d.rule.name, &d.at)),
@@ -64,73 +70,82 @@ fn origin(
     let from = fields
         .demand("from", report)
         .map(|node| networks(node, true, report));
-    let users = names(&fields, "users", report);
-    let databases = names(&fields, "databases", report);
     let on = on_listeners(&fields, listeners, report);
+    let reach = Reach::of(on.as_ref(), listeners);
+    let users = names(&fields, "users", &reach.longest(MYSQL_USER), report);
+    let databases = names(&fields, "databases", &reach.longest(MYSQL_DATABASE), report);
+    if reach.first(Protocol::Mysql).is_some() {
+        users_of_mariadb_alone(&fields, report);
+    }
     let replication = optional(&fields, "replication", report, |text| {
-        if text == "true" {
-            return Err(
-                Fault::new("`true` is for MySQL").hint("PostgreSQL knows physical and logical")
-            );
-        }
-        word(
-            text,
-            "a kind of replication",
-            &[
-                ("physical", Replication::Physical),
-                ("logical", Replication::Logical),
-            ],
-        )
+        word(text, "a kind of replication", REPLICATIONS)
     });
+    let local_infile = optional(&fields, "local_infile", report, values::boolean);
     let exclusive = optional(&fields, "exclusive", report, values::boolean);
     let active = optional(&fields, "active", report, values::boolean);
     let expires = optional(&fields, "expires", report, values::time);
     let connections = connections(&fields, report);
     note(&fields, report);
     if let (Some(true), Some(Names::Any)) = (exclusive, &users) {
-        let place = fields
-            .get("exclusive")
-            .map_or_else(|| fields.at(), |node| &node.at);
+        let place = fields.place("exclusive");
         let fault = Fault::new("an exclusive origin names its users")
             .label("it would reserve every user for itself")
             .hint("add `users: [...]`");
         report.error(place, fault);
     }
     if let (Some(Replication::Logical), Some(Names::Any)) = (replication, &databases) {
-        let place = fields
-            .get("replication")
-            .map_or_else(|| fields.at(), |node| &node.at);
+        let place = fields.place("replication");
         let fault = Fault::new("logical replication names its databases")
             .label("it runs ordinary SQL in them")
             .hint("add `databases: [...]`");
         report.error(place, fault);
     }
     let (from, from_at) = from?.into_iter().unzip();
-    Some(Placed {
-        rule: Origin {
-            name: name?.into(),
-            line: fields.at().line(),
-            from,
-            listeners: on?,
-            users: users?,
-            databases: databases?,
-            replication,
-            local_infile: false,
-            exclusive: exclusive.unwrap_or(false),
-            active: active.unwrap_or(true),
-            expires,
-            connections,
-        },
-        at,
-        from_at,
-    })
+    let rule = Origin {
+        name: name?.into(),
+        line: fields.at().line(),
+        from,
+        listeners: on?,
+        users: users?,
+        databases: databases?,
+        replication,
+        local_infile: local_infile.unwrap_or(false),
+        exclusive: exclusive.unwrap_or(false),
+        active: active.unwrap_or(true),
+        expires,
+        connections,
+    };
+    let places = reach::Places {
+        origin: fields.at(),
+        replication: fields.place("replication"),
+        local_infile: fields.place("local_infile"),
+    };
+    reach.hold(&rule, &places, report);
+    Some(Placed { rule, at, from_at })
 }
 
-fn entry(node: &Node, report: &mut Report<'_>) -> Option<Placed<Deny>> {
+/// Warns of users that MySQL has not room for.
+fn users_of_mariadb_alone(fields: &Fields<'_>, report: &mut Report<'_>) {
+    let Some(Kind::List(items)) = fields.get("users").map(|node| &node.kind) else {
+        return;
+    };
+    for item in items {
+        if let Kind::Scalar(name) = &item.kind
+            && name.chars().count() > MYSQL_SURE_USER
+        {
+            let fault = Fault::new(format!(
+                "MySQL's users have {MYSQL_SURE_USER} characters at most; only MariaDB's may be longer"
+            ));
+            report.warn("W-LONG-USER", &item.at, fault);
+        }
+    }
+}
+
+fn entry(node: &Node, longest: &[Longest], report: &mut Report<'_>) -> Option<Placed<Deny>> {
     let fields = Fields::read(node, &DENY, report)?;
     let (name, at) = rule_name(&fields, report);
     let from = fields.get("from").map(|node| networks(node, false, report));
-    let users = names(&fields, "users", report);
+    let users = names(&fields, "users", longest, report);
     note(&fields, report);
     if from.is_none() && fields.get("users").is_none() {
         let fault = Fault::new("a deny rule says whom it means")
@@ -220,7 +235,12 @@ fn too_wide(text: &str, from: From) -> Option<Fault> {
 }
 
 /// A list of users or databases. Absent or `[any]` is any.
-fn names(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Names> {
+fn names(
+    fields: &Fields<'_>,
+    key: &str,
+    longest: &[Longest],
+    report: &mut Report<'_>,
+) -> Option<Names> {
     let Some(node) = fields.get(key) else {
         return Some(Names::Any);
     };
@@ -239,7 +259,7 @@ fn names(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<Name
     let mut sound = true;
     for item in items {
         let name = scalar(item, "a name", report)
-            .and_then(|text| report.expect(&item.at, values::name(text, MAX_IDENTIFIER)));
+            .and_then(|text| report.expect(&item.at, values::name(text, longest)));
         match name {
             Some("any") if items.len() == 1 => return Some(Names::Any),
             Some("any") => {
@@ -366,17 +386,11 @@ pub(super) const ORIGIN: Schema = Schema {
         "expires",
         "active",
         "replication",
+        "local_infile",
         "limits",
         "note",
     ],
-    planned: &[
-        "proof",
-        "local_infile",
-        "observe",
-        "tls",
-        "expect",
-        "on_revoke",
-    ],
+    planned: &["proof", "observe", "tls", "expect", "on_revoke"],
 };
 
 pub(super) const LIMITS: Schema = Schema {
@@ -391,5 +405,8 @@ pub(super) const DENY: Schema = Schema {
     planned: &["certificates"],
 };
 
-/// PostgreSQL cuts names off at NAMEDATALEN - 1 bytes.
-const MAX_IDENTIFIER: usize = 63;
+const REPLICATIONS: &[(&str, Replication)] = &[
+    ("physical", Replication::Physical),
+    ("logical", Replication::Logical),
+    ("true", Replication::Commands),
+];

@@ -117,16 +117,30 @@ pub(super) fn label(text: &str) -> Result<&str, Fault> {
     }
 }
 
-/// A user or a database of PostgreSQL, which cuts longer names off.
-pub(super) fn name(text: &str, most: usize) -> Result<&str, Fault> {
+/// A server's limit of names, which cuts longer ones off or has none such.
+#[derive(Clone, Copy)]
+pub(super) enum Longest {
+    Bytes(usize),
+    Characters(usize),
+}
+
+impl Longest {
+    fn excess(self, text: &str) -> Option<String> {
+        let (long, most, unit) = match self {
+            Self::Bytes(most) => (text.len(), most, "bytes"),
+            Self::Characters(most) => (text.chars().count(), most, "characters"),
+        };
+        (long > most).then(|| format!("{long} {unit}; the server's limit is {most}"))
+    }
+}
+
+/// A user or a database.
+pub(super) fn name<'t>(text: &'t str, longest: &[Longest]) -> Result<&'t str, Fault> {
     let fault = Fault::new(format!("`{}` is not a name", shorten(text)));
     if text.is_empty() {
         Err(fault.label("it is empty"))
-    } else if text.len() > most {
-        Err(fault.label(format!(
-            "{} bytes; the server's limit is {most}",
-            text.len()
-        )))
+    } else if let Some(excess) = longest.iter().find_map(|longest| longest.excess(text)) {
+        Err(fault.label(excess))
     } else if text.chars().any(char::is_control) {
         Err(fault.label("there is a control character in it"))
     } else {
@@ -221,6 +235,44 @@ pub(super) fn certificate_name(text: &str) -> Result<&str, Fault> {
     let host = text.strip_prefix("*.").unwrap_or(text);
     if text.parse::<IpAddr>().is_ok() || is_host_name(host) {
         Ok(text)
+    } else {
+        Err(Fault::new(format!(
+            "`{}` is neither a host name nor an address",
+            shorten(text)
+        )))
+    }
+}
+
+/// The SHA-256 of a certificate: 64 hexadecimal digits, with or without colons and `sha256:` before them.
+pub(super) fn sha256(text: &str) -> Result<[u8; 32], Fault> {
+    let fault = || {
+        Fault::new(format!("`{}` is not a SHA-256", shorten(text))).hint(
+            "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them",
+        )
+    };
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let digits: Vec<u32> = digits
+        .chars()
+        .filter(|c| *c != ':')
+        .map(|c| c.to_digit(16))
+        .collect::<Option<_>>()
+        .ok_or_else(fault)?;
+    let bytes: Vec<u8> = digits
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .filter_map(|[high, low]| u8::try_from(high << 4 | low).ok())
+        .collect();
+    if digits.len() != 64 {
+        return Err(fault().label(format!("{} digits", digits.len())));
+    }
+    bytes.try_into().map_err(|_never| fault())
+}
+
+/// A name that a server's certificate must be for.
+pub(super) fn server_name(text: &str) -> Result<String, Fault> {
+    if text.parse::<IpAddr>().is_ok() || is_host_name(text) {
+        Ok(text.to_owned())
     } else {
         Err(Fault::new(format!(
             "`{}` is neither a host name nor an address",

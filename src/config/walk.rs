@@ -78,6 +78,11 @@ impl<'n> Fields<'n> {
         found
     }
 
+    /// Where the value of a key stands, or the mapping begins.
+    pub(super) fn place(&self, key: &str) -> &'n Where {
+        self.get(key).map_or(self.at, |node| &node.at)
+    }
+
     /// Where the mapping begins.
     pub(super) const fn at(&self) -> &'n Where {
         self.at
@@ -96,6 +101,17 @@ impl Schema {
             Some(meant) => fault.label(format!("did you mean `{meant}`?")),
             None => fault.hint(format!("there are {}", self.keys.join(", "))),
         }
+    }
+}
+
+/// Reports a certificate without its key, or a key without its certificate.
+pub(super) fn both(fields: &Fields<'_>, hint: &str, report: &mut Report<'_>) {
+    let given = (fields.get("certificate"), fields.get("key"));
+    if let (Some(alone), None) | (None, Some(alone)) = given {
+        let fault = Fault::new("a certificate and its key go together")
+            .label("the other one is missing")
+            .hint(hint);
+        report.error(&alone.at, fault);
     }
 }
 

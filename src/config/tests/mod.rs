@@ -2,6 +2,7 @@
 
 mod bounds;
 mod layers;
+mod mysql;
 mod refused;
 mod shown;
 
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 
 use super::{
     Environment, FlagListener, LoadError, Loaded, Overrides, Problem, Problems, Severity,
-    from_flags, layering, listeners, load, meaning, origins, parse, walk::Schema,
+    from_flags, layering, listeners, load, meaning, origins, parse, upstream_tls, walk::Schema,
 };
 use crate::policy::{Answer, From, Names, OnRevoke, Replication, TlsVersion};
 
@@ -161,7 +162,7 @@ fn schemas() -> impl Iterator<Item = Schema> {
         meaning::STRANGERS,
         meaning::SESSIONS,
         listeners::LISTENER,
-        listeners::UPSTREAM_TLS,
+        upstream_tls::UPSTREAM_TLS,
         origins::ORIGIN,
         origins::LIMITS,
         origins::DENY,

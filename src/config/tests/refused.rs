@@ -282,7 +282,7 @@ const IMPOSSIBLE_LISTENERS: &[(&str, &str)] = &[
     ),
     (
         "listen: '127.0.0.1:1', upstream: 'db:5432', upstream_tls: {mode: verify-full}",
-        "`verify-full` is not built yet",
+        "`verify-full` is not built yet for PostgreSQL",
     ),
     (
         "listen: '127.0.0.1:1', upstream: '127.0.0.1'",
