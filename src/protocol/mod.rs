@@ -4,6 +4,7 @@
 //! which it may speak.
 
 mod last_words;
+pub mod mysql;
 pub mod postgres;
 mod secure;
 

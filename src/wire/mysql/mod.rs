@@ -17,6 +17,7 @@ mod greeting;
 mod handshake;
 mod names;
 mod packet;
+mod packets;
 mod splice;
 mod terminal;
 
@@ -29,5 +30,6 @@ pub use greeting::{FirstPacket, Greeting, NotAGreeting, Offer};
 pub use handshake::{ClientOpening, HandshakeResponse, MAX_RESPONSE, SslRequest, junk_login};
 pub use names::{Flavor, NameFault, init_db_name};
 pub use packet::{HEADER, MAX_PAYLOAD, Packet};
+pub use packets::{Packets, Start};
 pub use splice::Edit;
 pub use terminal::{PROGRESS, Status, err_errno, is_eof, terminal_status};

@@ -1,0 +1,556 @@
+//! What both sides of a session have said so far, by the starts of packets alone. Floor 2.
+//!
+//! Which of the client's packets are commands is a matter of security, so it follows from the structure of each answer and is
+//! never guessed; sequence ids tell nothing here. A packet that has no place in the answer that is due ends the session.
+//! (MySQL internals, *Command Phase*; the servers' `sql_parse.cc`.)
+
+use std::collections::VecDeque;
+
+use super::{
+    answer::{Dialect, Heard, Misplaced, Place},
+    command::{Answer, Command, Guard, Stream},
+};
+use crate::{
+    protocol::{Counts, Hold, Standing},
+    wire::mysql::{Capabilities, ErrForm, ErrPacket, Extended, Packets, Start, Status},
+};
+
+/// Follows a session after its login.
+#[derive(Debug)]
+pub struct Conversation {
+    client: Packets<CLIENT_START>,
+    server: Packets<SERVER_START>,
+    dialect: Dialect,
+    rights: Rights,
+    state: State,
+}
+
+/// What the two sides agreed on in their login.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The capabilities that both have.
+    pub capabilities: Capabilities,
+    /// MariaDB's own, that both have.
+    pub extended: Extended,
+    /// Of the OK that ended the login.
+    pub status: Status,
+    pub mariadb: bool,
+}
+
+/// What the session may do, and what it has to ask about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four rights, each of which holds for itself"
+)]
+pub struct Rights {
+    /// `COM_INIT_DB` is held for the session to decide.
+    pub init_db: bool,
+    /// The commands of a replica are held for the session to decide.
+    pub replication: bool,
+    /// The server may ask for a file of the client's.
+    pub local_infile: bool,
+    /// Every command is held for the session to decide, but the one that takes leave.
+    pub kill_only: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    /// No error has come since the status was told: a statement that fails may leave a transaction open, and does not say so.
+    sure: bool,
+    owed: Owed,
+    /// Where the server is in the first answer that it owes.
+    place: Place,
+    saying: Saying,
+    held: Held,
+    terminated: bool,
+    /// The server's last word was an error: if it closes now, it has said why.
+    explained: bool,
+    breach: Option<&'static str>,
+    counts: Counts,
+}
+
+/// The answers that the server owes, in order.
+#[derive(Debug, Default)]
+struct Owed {
+    first: Option<Answer>,
+    /// Most clients wait for an answer before they send the next command, and have none here.
+    more: VecDeque<Answer>,
+    last: Option<Answer>,
+    count: u16,
+    /// A packet of the first one has come.
+    begun: bool,
+    /// A command without an answer was sent after the last one of those with one.
+    followed: bool,
+}
+
+/// What the client is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Saying {
+    Nothing,
+    /// The command to which the last answer is owed.
+    Command,
+    /// A command without an answer, or what it says in a stream.
+    Aside,
+    LongData,
+    /// The statement that the long data are for is still to come.
+    LongDataSaid,
+    File {
+        last: bool,
+    },
+}
+
+/// Why bytes of the client were held, when they last were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    No,
+    /// The rest of a packet's start has to come.
+    Cut,
+    /// Too many answers are owed.
+    Crowd,
+    /// A stream has to end.
+    Stream,
+    /// The session has to decide.
+    Guarded,
+    /// The session has decided: the command may pass.
+    Agreed,
+}
+
+impl Conversation {
+    /// Both sides stand right after the login.
+    pub const fn new(facts: Facts, rights: Rights) -> Self {
+        let Facts {
+            capabilities,
+            extended,
+            status,
+            mariadb,
+        } = facts;
+        Self {
+            client: Packets::new(),
+            server: Packets::new(),
+            dialect: Dialect::new(capabilities, extended, mariadb),
+            rights,
+            state: State::after_login(status),
+        }
+    }
+
+    /// From now on other rights hold.
+    pub const fn set_rights(&mut self, rights: Rights) {
+        self.rights = rights;
+    }
+
+    /// The session has logged in anew, by a `COM_CHANGE_USER` that was held and that it has dealt with.
+    pub fn changed_user(&mut self, status: Status) {
+        let counts = self.state.counts;
+        self.state = State::after_login(status);
+        self.state.counts = counts;
+    }
+
+    /// The session has decided that the command before which it [stands](Hold::Command) passes when it is offered again. Not for
+    /// `COM_CHANGE_USER`, whose dialogue is the session's own.
+    pub const fn let_pass(&mut self) {
+        self.state.held = Held::Agreed;
+    }
+
+    /// Tells how many of the bytes may go to the server; why not all of them, [`hold`](Self::hold) tells.
+    #[inline]
+    pub fn from_client(&mut self, bytes: &[u8]) -> usize {
+        if self.state.held != Held::Agreed {
+            self.state.held = Held::No;
+        }
+        let mut rest = bytes;
+        while self.state.breach.is_none() {
+            self.client.finish(&mut rest);
+            if !self.client.at_boundary() {
+                break;
+            }
+            self.state.client_said();
+            if rest.is_empty() {
+                break;
+            }
+            let Some(start) = Packets::<CLIENT_START>::peek(rest) else {
+                self.state.held = Held::Cut;
+                break;
+            };
+            if !self.admits(start.head().first().copied()) {
+                break;
+            }
+            self.client.begin(&mut rest);
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Tells how many of the bytes may go to the client: fewer than all only at a [`Hold::Breach`].
+    #[inline]
+    pub fn from_server(&mut self, bytes: &[u8]) -> usize {
+        if self.state.breach.is_some() {
+            return 0;
+        }
+        let Self { server, state, .. } = self;
+        let mut rest = bytes;
+        loop {
+            if let Some(mark) = state.place.dull_below() {
+                server.skip_below(mark, &mut rest);
+            }
+            server.finish(&mut rest);
+            let (stood, left) = (*server, rest.len());
+            let Some(packet) = server.begin(&mut rest) else {
+                return bytes.len();
+            };
+            if let Err(breach) = state.server_said(self.dialect, self.rights, &packet) {
+                state.breach = Some(breach);
+                *server = stood;
+                return bytes.len() - left;
+            }
+        }
+    }
+
+    /// Why bytes were held back.
+    #[inline]
+    pub const fn hold(&self) -> Option<Hold> {
+        let state = &self.state;
+        if let Some(breach) = state.breach {
+            return Some(Hold::Breach(breach));
+        }
+        let waits = match state.held {
+            Held::No | Held::Agreed => false,
+            Held::Cut => return Some(Hold::More),
+            Held::Crowd => state.owed.is_full(),
+            Held::Stream => matches!(state.owed.last, Some(Answer::Stream(_))),
+            Held::Guarded if state.owed.count == 0 => return Some(Hold::Command),
+            Held::Guarded => true,
+        };
+        if waits { Some(Hold::Answers) } else { None }
+    }
+
+    pub fn standing(&self) -> Standing {
+        let state = &self.state;
+        let idle = Standing::Idle {
+            in_transaction: state.status.has(Status::IN_TRANSACTION),
+        };
+        let whole = state.owed.count - u16::from(state.saying == Saying::Command);
+        match (state.place, state.saying) {
+            (Place::File, Saying::File { .. }) => Standing::Asking,
+            (Place::File | Place::Stream { .. }, _) => idle,
+            _ if whole > 0 || !self.server.at_boundary() => Standing::Owing,
+            (_, Saying::LongDataSaid) => Standing::Asking,
+            _ if state.held != Held::No || !self.client.at_boundary() => Standing::Asking,
+            _ => idle,
+        }
+    }
+
+    pub const fn take_counts(&mut self) -> Counts {
+        let none = Counts {
+            flights: 0,
+            transactions: 0,
+        };
+        std::mem::replace(&mut self.state.counts, none)
+    }
+
+    pub const fn quiet(&self) -> bool {
+        let state = &self.state;
+        state.owed.count == 0
+            && state.sure
+            && !state.status.has(Status::IN_TRANSACTION)
+            && matches!((state.saying, state.held), (Saying::Nothing, Held::No))
+            && !state.terminated
+            && state.breach.is_none()
+            && self.client.at_boundary()
+            && self.server.at_boundary()
+    }
+
+    pub const fn may_speak_to_client(&self) -> bool {
+        self.server.at_boundary()
+    }
+
+    /// An ERR packet of ours, for where the server's packets stand.
+    pub fn farewell(&self, error: &ErrPacket<'_>) -> Vec<u8> {
+        let last = if self.state.place == Place::File {
+            self.client.sequence()
+        } else if self.state.owed.begun {
+            self.server.sequence()
+        } else {
+            // as after a command that has not been answered: clients take no other from an idle server
+            0
+        };
+        error.encode(ErrForm::Normal, last.wrapping_add(1))
+    }
+
+    pub fn server_is_gone(&self) -> Option<Vec<u8>> {
+        let state = &self.state;
+        let needless = state.terminated || state.explained || !self.may_speak_to_client();
+        (!needless).then(|| self.farewell(&GONE))
+    }
+
+    pub const fn leave(&self) -> Option<&'static [u8]> {
+        let state = &self.state;
+        let command = !matches!(state.place, Place::File | Place::Stream { .. });
+        if command && self.client.at_boundary() && !state.terminated {
+            Some(QUIT)
+        } else {
+            None
+        }
+    }
+
+    pub const fn client_has_left(&self) -> bool {
+        self.state.terminated
+    }
+
+    /// Never: any four bytes are a header, and what has no place is a breach.
+    pub const fn lost(&self) -> bool {
+        false
+    }
+
+    /// Whether the packet with this first byte may pass now.
+    #[inline]
+    fn admits(&mut self, first: Option<u8>) -> bool {
+        let Self { state, rights, .. } = self;
+        let command = Command::of(first);
+        if state.place == Place::File {
+            state.saying = Saying::File {
+                last: first.is_none(),
+            };
+            return true;
+        }
+        if let Some(Answer::Stream(stream)) = state.owed.last
+            && (stream == Stream::Clone || command != Command::QUIT)
+        {
+            return state.says_in(stream, first);
+        }
+        if command == Command::QUIT {
+            state.terminated = true;
+            return state.says_aside(Saying::Aside);
+        }
+        let guarded = match command.guard() {
+            Guard::User if state.owed.count > 0 => {
+                state.breach = Some("another user is asked for while a command is not answered");
+                return false;
+            }
+            Guard::User => {
+                state.held = Held::Guarded;
+                return false;
+            }
+            Guard::Database => rights.init_db,
+            Guard::Replication => rights.replication,
+            Guard::Nobody => false,
+        };
+        let agreed = state.held == Held::Agreed;
+        state.held = Held::No;
+        if (guarded || rights.kill_only) && !agreed {
+            state.held = Held::Guarded;
+            return false;
+        }
+        match command.answer() {
+            None if command == Command::SEND_LONG_DATA => state.says_aside(Saying::LongData),
+            None => state.says_aside(Saying::Aside),
+            Some(answer) => state.asks(answer),
+        }
+    }
+}
+
+impl State {
+    const fn after_login(status: Status) -> Self {
+        Self {
+            status,
+            sure: true,
+            owed: Owed::NOTHING,
+            place: Place::First,
+            saying: Saying::Nothing,
+            held: Held::No,
+            terminated: false,
+            explained: false,
+            breach: None,
+            counts: Counts {
+                flights: 0,
+                transactions: 0,
+            },
+        }
+    }
+
+    #[inline]
+    fn asks(&mut self, answer: Answer) -> bool {
+        if self.owed.is_full() {
+            self.held = Held::Crowd;
+            return false;
+        }
+        if self.owed.count == 0 {
+            self.place = Place::beginning(answer);
+        }
+        self.owed.push(answer);
+        self.saying = Saying::Command;
+        self.explained = false;
+        true
+    }
+
+    const fn says_aside(&mut self, what: Saying) -> bool {
+        self.saying = what;
+        self.owed.followed = true;
+        true
+    }
+
+    fn says_in(&mut self, stream: Stream, first: Option<u8>) -> bool {
+        let Place::Stream { leaving: false } = self.place else {
+            self.held = Held::Stream;
+            return false;
+        };
+        if !stream.has(first) {
+            self.held = Held::Stream;
+            return false;
+        }
+        if stream.ends_with(first) {
+            self.place = Place::Stream { leaving: true };
+        }
+        self.saying = Saying::Aside;
+        true
+    }
+
+    /// A packet of the client has gone by completely, if it was in one.
+    #[inline]
+    fn client_said(&mut self) {
+        self.saying = match self.saying {
+            Saying::Command => {
+                self.counts.flights += 1;
+                Saying::Nothing
+            }
+            Saying::File { last: true } => {
+                self.counts.flights += 1;
+                self.place = Place::First;
+                Saying::Nothing
+            }
+            Saying::LongData => Saying::LongDataSaid,
+            Saying::Aside => Saying::Nothing,
+            same @ (Saying::Nothing | Saying::LongDataSaid | Saying::File { .. }) => same,
+        };
+    }
+
+    #[inline]
+    fn server_said(
+        &mut self,
+        dialect: Dialect,
+        rights: Rights,
+        packet: &Start<SERVER_START>,
+    ) -> Result<(), &'static str> {
+        if packet.head().first() == Some(&0xFF) {
+            if !dialect.is_progress(packet.head()) {
+                self.failed();
+            }
+            self.owed.begun = self.owed.count > 0;
+            return Ok(());
+        }
+        let Some(answer) = self.owed.first else {
+            return Err("the database answers what nobody asked");
+        };
+        self.owed.begun = true;
+        match self.place.hear(answer, dialect, packet) {
+            Ok(Heard::Part) if self.place != Place::File => Ok(()),
+            Ok(Heard::Part) if !rights.local_infile => {
+                Err("the database asks for a file of the client's, which no rule allows")
+            }
+            Ok(Heard::Part) if !self.owed.is_one() || self.saying != Saying::Nothing => {
+                Err("the database asks for a file where the client has gone on to something else")
+            }
+            Ok(Heard::Part) => Ok(()),
+            Ok(Heard::Last(status)) => {
+                self.answered(answer, status);
+                Ok(())
+            }
+            Err(Misplaced) => Err("the database answers in a form that the command has not"),
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, status: Option<Status>) {
+        if let Some(status) = status {
+            let before = self.status.has(Status::IN_TRANSACTION) || answer == Answer::Statement;
+            if before && !status.has(Status::IN_TRANSACTION) {
+                self.counts.transactions += 1;
+            }
+            self.status = status;
+            self.sure = true;
+        }
+        self.pay();
+    }
+
+    fn failed(&mut self) {
+        self.explained = true;
+        if self.place == Place::File && self.owed.count > 0 {
+            // both servers take a file to its end before they complain of it
+            self.breach = Some("the database takes no more of a file");
+        }
+        if self.owed.first == Some(Answer::Statement) {
+            self.sure = false;
+        }
+        self.pay();
+    }
+
+    fn pay(&mut self) {
+        self.place = match self.owed.pop() {
+            Some(next) => Place::beginning(next),
+            None => Place::First,
+        };
+    }
+}
+
+impl Owed {
+    const NOTHING: Self = Self {
+        first: None,
+        more: VecDeque::new(),
+        last: None,
+        count: 0,
+        begun: false,
+        followed: false,
+    };
+
+    const fn is_full(&self) -> bool {
+        self.count >= MOST_OWED
+    }
+
+    /// Whether one answer is owed, and nothing was sent after its command.
+    const fn is_one(&self) -> bool {
+        self.count == 1 && !self.followed
+    }
+
+    #[inline]
+    fn push(&mut self, answer: Answer) {
+        if self.first.is_none() {
+            self.first = Some(answer);
+        } else {
+            self.more.push_back(answer);
+        }
+        self.last = Some(answer);
+        self.count += 1;
+        self.followed = false;
+    }
+
+    /// Gives the answer that comes next.
+    #[inline]
+    fn pop(&mut self) -> Option<Answer> {
+        self.begun = false;
+        self.first = self.more.pop_front();
+        self.count = self.count.saturating_sub(1);
+        if self.count == 0 {
+            *self = Self::NOTHING;
+        }
+        self.first
+    }
+}
+
+const GONE: ErrPacket<'_> = ErrPacket {
+    errno: 1053,
+    sqlstate: "08S01",
+    message: "the database has closed the connection without a word",
+};
+
+/// `COM_QUIT`.
+const QUIT: &[u8] = b"\x01\0\0\0\x01";
+
+/// A header and the command.
+const CLIENT_START: usize = 5;
+/// A header, and what an OK may have before the end of its status flags.
+const SERVER_START: usize = 4 + 21;
+/// Answers that may be owed before the client has to wait.
+const MOST_OWED: u16 = 1024;
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;
