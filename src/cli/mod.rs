@@ -203,7 +203,7 @@ pub struct WhyArgs {
     pub address: String,
     #[arg(long)]
     pub user: String,
-    /// The user's name when absent, as PostgreSQL does
+    /// When absent the user's name, as PostgreSQL does; on MySQL none
     #[arg(long)]
     pub database: Option<String>,
     /// May be left out when there is one
@@ -212,13 +212,13 @@ pub struct WhyArgs {
     /// The connection is encrypted
     #[arg(long)]
     pub tls: bool,
-    /// The connection replicates: physical (as --replication alone says) or logical
+    /// The connection replicates: physical (as --replication alone says) or logical; on MySQL --replication alone
     #[arg(
         long,
         value_name = "KIND",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "physical"
+        default_missing_value = "true"
     )]
     pub replication: Option<String>,
     /// Another time than now, as RFC 3339 has it

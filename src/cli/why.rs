@@ -2,7 +2,7 @@
 //!
 //! The daemon answers where one runs and no file is named; otherwise the file does, by the same code.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{path::Path, time::SystemTime};
 
 use super::{Exit, Format, Global, Output, WhyArgs};
 use crate::{
@@ -61,10 +61,7 @@ fn from_file(
             return Err(Exit::from(&error));
         }
     };
-    let listeners = loaded.settings.listeners.iter();
-    let listeners: Vec<_> = listeners
-        .map(|listener| Arc::clone(&listener.name))
-        .collect();
+    let listeners = loaded.settings.listeners;
     let policy = Policy::new(loaded.rules, 0);
     let source = format!("file {}", path.display());
     WhyAnswer::of(&policy, &listeners, request, SystemTime::now(), &source).map_err(|question| {
@@ -227,11 +224,23 @@ deny:
   - {name: old-vps, from: [192.0.2.44]}
 ";
 
+    const MYSQL: &str = "version: 1
+listeners:
+  - {name: my, protocol: mysql, listen: '127.0.0.1:6306', upstream: /run/mysqld}
+origins:
+  - {name: web, from: [203.0.113.9], users: [app], databases: [shop]}
+  - {name: replica, from: [203.0.113.8], users: [repl], replication: true}
+";
+
     /// Exit, standard output and standard error of `doorward why`.
     fn why(arguments: &str) -> (Exit, String, String) {
+        why_by(FILE, arguments)
+    }
+
+    fn why_by(text: &str, arguments: &str) -> (Exit, String, String) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("allowlist.yaml");
-        std::fs::write(&file, FILE).unwrap();
+        std::fs::write(&file, text).unwrap();
         let given = format!("doorward why --config {} {arguments}", file.display());
         let cli = Cli::try_parse_from(given.split(' ')).unwrap();
         let Command::Why(arguments) = &cli.command else {
@@ -320,6 +329,28 @@ mend: the client needs sslmode=verify-full
                 "{asked}: {last}"
             );
         }
+    }
+
+    #[test]
+    fn a_mysql_client_is_asked_for_what_mysql_knows() {
+        let asked = |arguments: &str| {
+            let (exit, out, err) = why_by(MYSQL, arguments);
+            let last = out.lines().chain(err.lines()).last();
+            (exit, last.unwrap_or_default().to_owned())
+        };
+        let (exit, _) = asked("203.0.113.9 --user app --tls");
+        assert_eq!(exit, Exit::Fine, "a session may begin without a database");
+        let (exit, last) = asked("203.0.113.9 --user app");
+        assert_eq!(exit, Exit::No);
+        assert_eq!(last, "mend: the client needs ssl-mode=VERIFY_IDENTITY");
+        let (exit, last) = asked("203.0.113.9 --user app --tls --replication");
+        assert_eq!(exit, Exit::No);
+        assert!(last.contains("needs `replication: true`"), "{last}");
+        let (exit, _) = asked("203.0.113.8 --user repl --tls --replication");
+        assert_eq!(exit, Exit::Fine);
+        let (exit, last) = asked("203.0.113.8 --user repl --replication=physical");
+        assert_eq!(exit, Exit::Usage);
+        assert!(last.contains("MySQL knows one"), "{last}");
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl House {
         let listeners: Vec<_> = self
             .doors
             .iter()
-            .map(|door| Arc::clone(&door.settings.name))
+            .map(|door| Arc::clone(&door.settings))
             .collect();
         let answer = WhyAnswer::of(&policy, &listeners, question, SystemTime::now(), DAEMON)?;
         Ok(WhyAnswer {

@@ -6,9 +6,12 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{
-    Claim, Condition, Explanation, From, Names, Origin, Outcome, Policy, Reason, Replication,
-    TlsVersion, Tried, Verdict, canonical,
+use crate::{
+    config::{Listener, Protocol},
+    policy::{
+        Claim, Condition, Explanation, From, Names, Origin, Outcome, Policy, Reason, Replication,
+        TlsVersion, Tried, Verdict, canonical,
+    },
 };
 
 /// A connection to judge.
@@ -16,7 +19,7 @@ use crate::policy::{
 pub struct WhyRequest {
     pub address: String,
     pub user: String,
-    /// The user's name when absent, as PostgreSQL does.
+    /// When absent the user's name, as PostgreSQL does; on MySQL none.
     #[serde(default)]
     pub database: Option<String>,
     /// May be left out when there is one.
@@ -24,7 +27,7 @@ pub struct WhyRequest {
     pub listener: Option<String>,
     #[serde(default)]
     pub tls: bool,
-    /// `physical` or `logical`.
+    /// `physical`, `logical`, or `true`: the one that the protocol has, or physical.
     #[serde(default)]
     pub replication: Option<String>,
     /// RFC 3339; now when absent.
@@ -75,19 +78,20 @@ pub struct TriedAnswer {
 pub struct BadQuestion(pub String);
 
 impl WhyAnswer {
-    /// Asks the policy. `listeners` are the names of those there are; `now` is used where the question names no time;
+    /// Asks the policy. `listeners` are those there are; `now` is used where the question names no time;
     /// `source` says who answers: `daemon` or `file PATH`.
     ///
     /// # Errors
     /// The question cannot be answered.
     pub fn of(
         policy: &Policy,
-        listeners: &[Arc<str>],
+        listeners: &[Arc<Listener>],
         request: &WhyRequest,
         now: SystemTime,
         source: &str,
     ) -> Result<Self, BadQuestion> {
-        let claim = request.claim(listeners)?;
+        let door = request.door(listeners)?;
+        let claim = request.claim(door)?;
         let now = match &request.at {
             Some(text) => time(text)?,
             None => now,
@@ -106,7 +110,7 @@ impl WhyAnswer {
             tried: tried
                 .map(|(origin, tried)| TriedAnswer::of(origin, tried, &claim, &explanation))
                 .collect(),
-            mend: mend(&explanation, &claim),
+            mend: mend(&explanation, &claim, door.protocol),
             source: source.to_owned(),
             generation: (source == DAEMON).then(|| policy.generation()),
             loaded: None,
@@ -119,47 +123,56 @@ impl WhyAnswer {
 }
 
 impl WhyRequest {
-    fn claim(&self, listeners: &[Arc<str>]) -> Result<Claim, BadQuestion> {
-        let replication = match self.replication.as_deref() {
-            None => None,
-            Some("physical") => Some(Replication::Physical),
-            Some("logical") => Some(Replication::Logical),
-            Some("commands") => Some(Replication::Commands),
-            Some(other) => {
-                return Err(BadQuestion(format!(
-                    "`{}` is not a kind of replication: physical or logical, or commands (MySQL)",
-                    brief(other)
-                )));
-            }
+    fn claim(&self, door: &Listener) -> Result<Claim, BadQuestion> {
+        let replication = self.replication(door.protocol)?;
+        let database = match (door.protocol, replication) {
+            (Protocol::Postgres, Some(Replication::Physical)) => None,
+            (Protocol::Postgres, _) => Some(self.database.as_ref().unwrap_or(&self.user).clone()),
+            (Protocol::Mysql, _) => self.database.clone(),
         };
         Ok(Claim {
-            listener: self.listener(listeners)?,
+            listener: Arc::clone(&door.name),
             address: address(&self.address)?,
             user: self.user.clone(),
-            database: match replication {
-                Some(Replication::Physical) => None,
-                Some(Replication::Logical | Replication::Commands) | None => {
-                    Some(self.database.as_ref().unwrap_or(&self.user).clone())
-                }
-            },
+            database,
             replication,
             tls: self.tls.then_some(TlsVersion::V1_3),
             application: None,
         })
     }
 
-    fn listener(&self, listeners: &[Arc<str>]) -> Result<Arc<str>, BadQuestion> {
-        let names: Vec<&str> = listeners.iter().map(|name| &**name).collect();
+    fn replication(&self, protocol: Protocol) -> Result<Option<Replication>, BadQuestion> {
+        let Some(kind) = self.replication.as_deref() else {
+            return Ok(None);
+        };
+        Ok(Some(match (protocol, kind) {
+            (Protocol::Postgres, "true" | "physical") => Replication::Physical,
+            (Protocol::Postgres, "logical") => Replication::Logical,
+            (Protocol::Mysql, "true") => Replication::Commands,
+            (_, other) => {
+                let kinds = match protocol {
+                    Protocol::Postgres => "physical or logical",
+                    Protocol::Mysql => "MySQL knows one, --replication alone",
+                };
+                let other = brief(other);
+                let text = format!("`{other}` is not a kind of replication: {kinds}");
+                return Err(BadQuestion(text));
+            }
+        }))
+    }
+
+    fn door<'l>(&self, listeners: &'l [Arc<Listener>]) -> Result<&'l Listener, BadQuestion> {
+        let names: Vec<&str> = listeners.iter().map(|door| &*door.name).collect();
         let names = names.join(", ");
         match (&self.listener, listeners) {
-            (None, [only]) => Ok(Arc::clone(only)),
+            (None, [only]) => Ok(only),
             (None, _) => Err(BadQuestion(format!(
                 "there are several listeners, say which: {names}"
             ))),
             (Some(name), _) => listeners
                 .iter()
-                .find(|listener| ***listener == **name)
-                .map(Arc::clone)
+                .find(|door| *door.name == **name)
+                .map(|door| &**door)
                 .ok_or_else(|| {
                     BadQuestion(format!(
                         "there is no listener `{}`; there are {names}",
@@ -255,7 +268,7 @@ fn overruled(explanation: &Explanation) -> Option<String> {
         .then(|| format!("it matches, and \"{rule}\" has this user for itself"))
 }
 
-fn mend(explanation: &Explanation, claim: &Claim) -> Option<String> {
+fn mend(explanation: &Explanation, claim: &Claim, protocol: Protocol) -> Option<String> {
     let rule = explanation.rule.as_deref().unwrap_or_default();
     let origin = explanation
         .tried
@@ -290,7 +303,11 @@ fn mend(explanation: &Explanation, claim: &Claim) -> Option<String> {
         },
         Reason::Expired => format!("{origin} needs a later `expires`, or none"),
         Reason::Inactive => format!("{origin} needs `active: true`"),
-        Reason::TlsRequired => "the client needs sslmode=verify-full".to_owned(),
+        Reason::TlsRequired => match protocol {
+            Protocol::Postgres => "the client needs sslmode=verify-full",
+            Protocol::Mysql => "the client needs ssl-mode=VERIFY_IDENTITY",
+        }
+        .to_owned(),
         Reason::Allowed
         | Reason::LimitConnections
         | Reason::LimitGlobal
