@@ -1,7 +1,41 @@
 //! MySQL's and MariaDB's dialogues. Floor 2.
+//!
+//! | file | dialogue |
+//! |---|---|
+//! | `unfinished` | a connection to the server before its login: the greeting heard, TLS, an end that nobody counts |
+//! | `greet` | the greeting to the client's answer: TLS, who it says it is |
+//! | `identity` | the answer in the policy's words |
+//! | `login` | the answer to the server's OK, and a change of user, relayed packet by packet |
+//! | `exchange` | who may say what during a login, and how a password travels: pure |
+//! | `rsa` | passwords under RSA |
+//! | `leg` | packets and their numbers on one side of a login |
+//! | `conversation` | what stands open in a session, from packet headers and a few first bytes |
+//! | `command` | what a command means for that |
+//! | `answer` | where the answer to a command ends |
+//! | `refuse` | the codes and words of a no |
+//!
+//! Nothing here decides who may come in, and nothing but the end of a connection to the server has a deadline of its own: the
+//! caller bounds each call.
 
 mod answer;
 mod command;
 mod conversation;
+mod exchange;
+mod greet;
+mod identity;
+mod leg;
+mod login;
+mod refuse;
+mod rsa;
+mod unfinished;
 
 pub use conversation::{Conversation, Facts, Rights};
+pub use exchange::Way;
+pub use greet::{GreetError, Greeted, Greeting, Opening, OpeningError, greet, greeting_like};
+pub use identity::{identity, other_identity};
+pub use login::{Changed, LoggedIn, LoginError, Terms, change_user, login};
+pub use refuse::{code, instead_of_greeting, malformed, passed_on, refusal};
+pub use rsa::{OwnKey, SealError};
+pub use unfinished::{Abandoned, Abandons, EncryptError, HearError, Unfinished};
+
+pub use super::last_words::refuse;

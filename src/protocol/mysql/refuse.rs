@@ -1,0 +1,108 @@
+//! What MySQL's clients read when they are turned away or put out. Floor 2.
+
+use super::greet::{Opening, OpeningError};
+use crate::{
+    policy::Reason,
+    protocol::Words,
+    wire::mysql::{ErrForm, ErrPacket, HandshakeResponse, Packet},
+};
+
+/// The packet in place of a greeting, for a client of which only the address is known; `None` where the connection is closed
+/// without a word.
+pub fn instead_of_greeting(reason: Reason, words: &Words) -> Option<Vec<u8>> {
+    let (errno, sqlstate) = match code(reason)? {
+        // ER_HOST_NOT_PRIVILEGED
+        (ACCESS_DENIED, sqlstate) => (1130, sqlstate),
+        code => code,
+    };
+    let refusal = ErrPacket {
+        errno,
+        sqlstate,
+        message: &with_hint(words),
+    };
+    Some(refusal.encode(ErrForm::BeforeGreeting, 0))
+}
+
+/// The server's own refusal in place of its greeting, for the client.
+pub fn passed_on(payload: &[u8]) -> Vec<u8> {
+    Packet::encode(0, payload).to_vec()
+}
+
+/// The packet for a client that has said who it is; `None` where the connection is closed without a word.
+pub fn refusal(opening: &Opening, reason: Reason, words: &Words) -> Option<Vec<u8>> {
+    let (errno, sqlstate) = code(reason)?;
+    let said = said_by_servers(errno, &opening.response);
+    let refusal = ErrPacket {
+        errno,
+        sqlstate,
+        message: &format!("{said}{}", with_hint(words)),
+    };
+    Some(refusal.encode(ErrForm::Normal, opening.sequence))
+}
+
+/// The packet for a client whose opening is none. The sentence repeats nothing of what it sent.
+pub fn malformed(error: OpeningError, sequence: u8) -> Vec<u8> {
+    let (errno, sqlstate) = error.code();
+    let refusal = ErrPacket {
+        errno,
+        sqlstate,
+        message: &error.to_string(),
+    };
+    refusal.encode(ErrForm::Normal, sequence)
+}
+
+/// Error number and SQLSTATE that go with a refusal; `None` where the connection is closed without a word.
+pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
+    match reason {
+        Reason::DenyRule
+        | Reason::ExclusiveUser
+        | Reason::NoOrigin
+        | Reason::ListenerNotAllowed
+        | Reason::UserNotAllowed
+        | Reason::ReplicationNotAllowed
+        | Reason::Expired
+        | Reason::Inactive
+        | Reason::AuthenticationMissing => Some((ACCESS_DENIED, "28000")),
+        Reason::DatabaseNotAllowed => Some((DATABASE_DENIED, "42000")),
+        Reason::TlsRequired => Some((TLS_REQUIRED, "HY000")),
+        // ER_TOO_MANY_USER_CONNECTIONS
+        Reason::LimitConnections => Some((1203, "42000")),
+        // ER_CON_COUNT_ERROR
+        Reason::LimitGlobal => Some((1040, "08004")),
+        // ER_HANDSHAKE_ERROR
+        Reason::MalformedOpening => Some((1043, "08S01")),
+        // ER_UNKNOWN_ERROR: the codes for a server that is away belong to clients
+        Reason::UpstreamUnreachable | Reason::UpstreamRefused => Some((1105, "HY000")),
+        // ER_SERVER_SHUTDOWN: drivers connect anew
+        Reason::ShuttingDown => Some((1053, "08S01")),
+        Reason::Allowed | Reason::TlsFailed | Reason::OpeningTimeout => None,
+    }
+}
+
+/// How the servers begin, which is what drivers and people look for.
+fn said_by_servers(errno: u16, response: &HandshakeResponse) -> String {
+    let user = response.user();
+    match (errno, response.database()) {
+        (DATABASE_DENIED, Some(database)) => {
+            format!("Access denied for user '{user}' to database '{database}': ")
+        }
+        (ACCESS_DENIED | DATABASE_DENIED, _) => format!("Access denied for user '{user}': "),
+        (TLS_REQUIRED, _) => "Connections using insecure transport are prohibited: ".to_owned(),
+        (_, _) => String::new(),
+    }
+}
+
+/// There is one text, and no place of its own for a hint.
+fn with_hint(words: &Words) -> String {
+    match words.hint {
+        Some(hint) => format!("{}. {hint}", words.message),
+        None => words.message.clone(),
+    }
+}
+
+/// `ER_ACCESS_DENIED_ERROR`.
+const ACCESS_DENIED: u16 = 1045;
+/// `ER_DBACCESS_DENIED_ERROR`.
+const DATABASE_DENIED: u16 = 1044;
+/// `ER_SECURE_TRANSPORT_REQUIRED`.
+const TLS_REQUIRED: u16 = 3159;
