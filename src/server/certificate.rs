@@ -1,4 +1,5 @@
-//! The certificate that the settings ask for: from files, or of the gateway's own authority. Floor 4.
+//! What the settings ask of certificates: the one that clients see, from files or of the gateway's own authority, and those
+//! that servers must show. Floor 4.
 
 use std::{
     collections::BTreeSet,
@@ -12,11 +13,12 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::status::CertificateStatus;
 use crate::{
-    config::Settings,
+    config::{self, Settings, TlsFiles},
     net::{
+        Fingerprint, UpstreamTls,
         certificate::{Authority, AuthorityError},
         kernel,
-        tls::Identity,
+        tls::{Identity, TlsError},
     },
 };
 
@@ -50,6 +52,36 @@ impl Certificate {
         let ca = self.ca.as_ref().map(|path| path.display().to_string());
         CertificateStatus::new(self.ends, ca, now)
     }
+}
+
+/// What the listeners' servers must prove, each beside its listener. Blocks on files.
+pub(super) fn upstream_tls(
+    settings: &Settings,
+) -> Result<Vec<Option<UpstreamTls>>, AuthorityError> {
+    let ways = settings.listeners.iter().map(|door| &door.upstream_tls);
+    Ok(ways.map(way).collect::<Result<_, TlsError>>()?)
+}
+
+/// What one of them must prove.
+pub(crate) fn way(settings: &config::UpstreamTls) -> Result<Option<UpstreamTls>, TlsError> {
+    let identity = |files: &Option<TlsFiles>| {
+        let files = files.as_ref();
+        files
+            .map(|files| Identity::read(&files.certificate, &files.key))
+            .transpose()
+    };
+    Ok(Some(match settings {
+        config::UpstreamTls::Off => return Ok(None),
+        config::UpstreamTls::VerifyFull {
+            name,
+            ca,
+            identity: files,
+        } => UpstreamTls::verified(name, ca, identity(files)?)?,
+        config::UpstreamTls::Pin {
+            sha256,
+            identity: files,
+        } => UpstreamTls::pinned(Fingerprint(*sha256), identity(files)?)?,
+    }))
 }
 
 /// What the own certificate is made for: the configured names, else this machine's name, `localhost` and the addresses

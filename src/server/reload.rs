@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::{
     Logging,
-    certificate::Certificate,
+    certificate::{Certificate, upstream_tls},
     control::{Refused, Reloaded},
     guard,
     source::{Source, keep_as_last_good},
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::{Limits, Listener, LoadError, Loaded, Log, Settings},
     meter::Declared,
-    net::certificate::AuthorityError,
+    net::{UpstreamTls, certificate::AuthorityError},
     policy::{Origin, Policy},
     session::{Gateway, Standing},
 };
@@ -126,9 +126,10 @@ impl House {
             let settings = live_part(&loaded.settings, kept);
             let needs_restart = differences(&settings, &loaded.settings);
             let certificate = Certificate::of(&settings, SystemTime::now())?;
-            Ok((loaded, settings, certificate, needs_restart))
+            let tls = upstream_tls(&settings)?;
+            Ok((loaded, settings, certificate, tls, needs_restart))
         });
-        let (loaded, settings, certificate, needs_restart) =
+        let (loaded, settings, certificate, tls, needs_restart) =
             read.await.map_err(|_panic| No {
                 why: Refused::Configuration,
                 text: "reading the configuration failed in a way that was not foreseen".to_owned(),
@@ -153,7 +154,7 @@ impl House {
         let generation = self.standing.borrow().policy.generation() + 1;
         let policy = Arc::new(Policy::new(rules, generation));
         let origins = policy.origins().len();
-        let live = self.swap(&policy, &settings, &certificate);
+        let live = self.swap(&policy, &settings, &certificate, tls);
         self.gateway.meters.configured(generation, now);
         let (state_dir, source) = (settings.state_dir.clone(), self.source.clone());
         *self.lock() = InForce {
@@ -181,7 +182,13 @@ impl House {
 
     /// Puts everything in force; the policy last, so that a session that sees it finds the rest in place. Tells how many
     /// sessions will decide again.
-    fn swap(&self, policy: &Arc<Policy>, settings: &Settings, certificate: &Certificate) -> u64 {
+    fn swap(
+        &self,
+        policy: &Arc<Policy>,
+        settings: &Settings,
+        certificate: &Certificate,
+        tls: Vec<Option<UpstreamTls>>,
+    ) -> u64 {
         let meters = &self.gateway.meters;
         // before the origins that are gone are forgotten, and their sessions with them
         let live = self.sessions();
@@ -190,9 +197,10 @@ impl House {
         self.tls.send_replace(Arc::clone(&certificate.config));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
-        for (door, listener) in self.doors.iter().zip(&settings.listeners) {
-            let plain = listener.allow_plain_cancel;
-            door.plain_cancels.store(plain, Ordering::Relaxed);
+        let ways = self.doors.iter().zip(&settings.listeners).zip(tls);
+        for ((door, listener), tls) in ways {
+            door.upstream.encrypt(tls);
+            door.put_in_force(Arc::clone(listener));
         }
         self.standing
             .send_modify(|standing| standing.policy = Arc::clone(policy));
@@ -339,12 +347,22 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
 fn live_part(new: &Settings, kept: Settings) -> Settings {
     let listener = |kept: Arc<Listener>| {
         let mut listeners = new.listeners.iter();
-        match listeners.find(|new| new.name == kept.name) {
-            Some(new) if new.allow_plain_cancel != kept.allow_plain_cancel => Arc::new(Listener {
-                allow_plain_cancel: new.allow_plain_cancel,
-                ..(*kept).clone()
+        // of another protocol its keys are others
+        let new = listeners.find(|new| new.name == kept.name && new.protocol == kept.protocol);
+        match new {
+            Some(new) if new.upstream == kept.upstream => Arc::new(Listener {
+                listen: kept.listen.clone(),
+                ..(**new).clone()
             }),
-            Some(_) | None => kept,
+            // what is said of the way to another server is not said of this one
+            Some(new) => Arc::new(Listener {
+                listen: kept.listen.clone(),
+                upstream: kept.upstream.clone(),
+                upstream_tls: kept.upstream_tls.clone(),
+                upstream_proxy_protocol: kept.upstream_proxy_protocol,
+                ..(**new).clone()
+            }),
+            None => kept,
         }
     };
     Settings {

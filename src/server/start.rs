@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     COMMIT, Configuration, Logging, NUMBER,
-    certificate::Certificate,
+    certificate::{Certificate, upstream_tls},
     reload::{House, InForce, declared},
     source,
     upstreams::Doors,
@@ -26,7 +26,7 @@ use crate::{
     config::{Listener, Protocol, Settings, UpstreamAddress},
     meter::Meters,
     net::{
-        self, LocalListener, Server, Upstream, certificate::AuthorityError,
+        self, LocalListener, Server, Upstream, UpstreamTls, certificate::AuthorityError,
         certificate::make_folder,
     },
     policy::Policy,
@@ -76,7 +76,7 @@ pub(super) async fn open(
         tracing::warn!(event = "config_warning", cause = %warning);
     }
     let settings = loaded.settings;
-    let certificate = make_certificate(settings.clone(), now).await?;
+    let (certificate, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let policy = Arc::new(Policy::new(loaded.rules, FIRST_GENERATION));
     meters.declare(&declared(policy.origins(), &settings));
@@ -88,7 +88,7 @@ pub(super) async fn open(
         source::keep_as_last_good(&source, &settings.state_dir, &loaded.text);
     }
 
-    let (doors, entrances) = bind_doors(&settings, &meters)?;
+    let (doors, entrances) = bind_doors(&settings, tls, &meters)?;
     let http = bind(settings.admin.http)?;
     let admin = bind_admin(&settings)?;
 
@@ -132,19 +132,29 @@ pub(super) async fn open(
     })
 }
 
-async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Certificate, StartError> {
-    let made = spawn_blocking(move || Certificate::of(&settings, now)).await;
-    Ok(made.map_err(|_panic| StartError::Panic)??)
+/// The listener's own certificate, and what each server must prove.
+type Made = (Certificate, Vec<Option<UpstreamTls>>);
+
+async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
+    let made = spawn_blocking(move || -> Result<_, AuthorityError> {
+        Ok((Certificate::of(&settings, now)?, upstream_tls(&settings)?))
+    });
+    Ok(made.await.map_err(|_panic| StartError::Panic)??)
 }
 
 /// The doors, and each of their bound addresses.
 type Bound = (Vec<Arc<Door>>, Vec<(TcpListener, Arc<Door>)>);
 
-fn bind_doors(settings: &Settings, meters: &Meters) -> Result<Bound, StartError> {
+fn bind_doors(
+    settings: &Settings,
+    tls: Vec<Option<UpstreamTls>>,
+    meters: &Meters,
+) -> Result<Bound, StartError> {
     let mut doors = Vec::new();
     let mut entrances = Vec::new();
-    for listener in &settings.listeners {
+    for (listener, tls) in settings.listeners.iter().zip(tls) {
         let door = Arc::new(door(listener, meters));
+        door.upstream.encrypt(tls);
         for address in &listener.listen {
             entrances.push((bind(*address)?, Arc::clone(&door)));
         }

@@ -37,6 +37,11 @@ impl Fixture {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), ORIGINS);
+        Self::open_in(folder).await
+    }
+
+    /// With the allowlist that is there.
+    async fn open_in(folder: TempDir) -> Self {
         let source = Source::File {
             path: file(folder.path()),
             overrides: Overrides::default(),
@@ -218,12 +223,43 @@ async fn what_waits_for_a_restart_is_said_and_the_rest_is_live() {
     assert_eq!(reloaded.needs_restart, ["listeners", "state_dir"]);
     assert_eq!(fixture.house.gateway.limits.borrow().dial.as_secs(), 1);
     let door = &fixture.house.doors[0];
-    assert!(
-        !door
-            .plain_cancels
-            .load(std::sync::atomic::Ordering::Relaxed)
-    );
+    assert!(!door.in_force().allow_plain_cancel);
     assert_eq!(door.upstream.to_string(), "127.0.0.1:1");
+}
+
+#[tokio::test]
+async fn a_reload_changes_what_the_server_behind_a_door_must_prove() {
+    let folder = tempfile::tempdir().unwrap();
+    let (at, ca) = (file(folder.path()), folder.path().join("ca.pem"));
+    write(folder.path(), ORIGINS);
+    let text = fs::read_to_string(&at)
+        .unwrap()
+        .replace("postgres", "mysql");
+    fs::write(&at, &text).unwrap();
+    let fixture = Fixture::open_in(folder).await;
+    let reload = async |way: &str| {
+        let way = way.replace("CA", ca.to_str().unwrap());
+        fs::write(&at, text.replace("upstream: \"127.0.0.1:1\"", &way)).unwrap();
+        fixture.house.reload(Caller::Signal).await
+    };
+    let door = &fixture.house.doors[0];
+    assert!(door.upstream.tls().is_none());
+
+    let verified = "upstream: \"127.0.0.1:1\", protect_upstream: strict, upstream_tls: {mode: verify-full, ca: CA}";
+    let refused = reload(verified).await.unwrap_err();
+    assert!(refused.text.contains("ca.pem"), "{refused:?}");
+    assert!(door.upstream.tls().is_none(), "nothing has changed");
+    let made = rcgen::generate_simple_self_signed(["db.example.com".to_owned()]).unwrap();
+    fs::write(&ca, made.cert.pem()).unwrap();
+    reload(verified).await.unwrap();
+    assert!(door.upstream.tls().is_some());
+    let strict = crate::config::ProtectUpstream::Strict;
+    assert_eq!(door.in_force().protect_upstream, strict);
+
+    // the server is another only after a restart, and till then what is said of the new one is not said of this one
+    let reloaded = reload("upstream: /run/mysqld").await.unwrap();
+    assert_eq!(reloaded.needs_restart, ["listeners"]);
+    assert!(door.upstream.tls().is_some());
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ impl Cancelling {
 
     async fn forwarded(&self) -> Result<&'static str, &'static str> {
         let (gateway, door) = (&self.guest.visit.gateway, &self.guest.visit.door);
-        if !self.tls && !door.plain_cancels.load(Ordering::Relaxed) {
+        if !self.tls && !door.in_force().allow_plain_cancel {
             return Err("plain_refused");
         }
         let session = door.sessions.owner(&self.key);

@@ -26,8 +26,8 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -55,9 +55,10 @@ use table::SessionTable;
 /// A listener with what stands behind it.
 #[derive(Debug)]
 pub struct Door {
+    /// Those of the start: name, protocol and addresses are read here.
     pub settings: Arc<Listener>,
-    /// [`Listener::allow_plain_cancel`], the one setting of a listener that a reload changes.
-    pub plain_cancels: AtomicBool,
+    /// Those that a reload has put in force.
+    in_force: RwLock<Arc<Listener>>,
     pub upstream: Upstream,
     pub meters: Arc<ListenerMeters>,
     sessions: Arc<SessionTable>,
@@ -66,12 +67,26 @@ pub struct Door {
 impl Door {
     pub fn new(settings: Arc<Listener>, upstream: Upstream, meters: Arc<ListenerMeters>) -> Self {
         Self {
-            plain_cancels: AtomicBool::new(settings.allow_plain_cancel),
+            in_force: RwLock::new(Arc::clone(&settings)),
             settings,
             upstream,
             meters,
             sessions: Arc::default(),
         }
+    }
+
+    /// The settings as the last reload left them, of which it may change all but name, protocol and addresses.
+    pub fn in_force(&self) -> Arc<Listener> {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&in_force)
+    }
+
+    pub fn put_in_force(&self, settings: Arc<Listener>) {
+        let mut in_force = self
+            .in_force
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *in_force = settings;
     }
 }
 
