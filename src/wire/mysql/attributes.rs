@@ -50,7 +50,7 @@ impl<'a> Attributes<'a> {
         let ours = ours
             .iter()
             .map(|(key, value)| (key.as_bytes(), value.as_bytes()));
-        let theirs = self.filter(|(key, _)| !key.starts_with(RESERVED_PREFIX.as_bytes()));
+        let theirs = self.filter(|(key, _)| !is_ours(key));
         let (mut pairs, mut pair) = (Vec::new(), Vec::new());
         for (key, value) in ours.chain(theirs) {
             pair.clear();
@@ -79,6 +79,11 @@ impl<'a> Iterator for Attributes<'a> {
         let value = self.fields.lenenc_text()?;
         Some((self.fields.part(key), self.fields.part(value)))
     }
+}
+
+/// Whether only the gateway may tell this.
+pub(super) fn is_ours(key: &[u8]) -> bool {
+    key.starts_with(RESERVED_PREFIX.as_bytes())
 }
 
 /// Keys that begin so are the gateway's own; a client's are taken out.

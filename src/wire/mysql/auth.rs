@@ -79,6 +79,12 @@ fn plugin_and_data(bytes: &[u8]) -> Result<(&str, &[u8]), Garbled> {
     Ok((name, fields.rest()))
 }
 
+/// Whether a server reads a proof of this length, right or wrong. One that it does not read is a broken handshake, and counts against
+/// the address that it comes from (`max_connect_errors`); a wrong one does not.
+pub fn proof_fits(plugin: &str, length: usize) -> bool {
+    plugin != plugin::NATIVE || matches!(length, 0 | 20)
+}
+
 /// The nonce of 20 bytes in the data of a switch, with or without the zero byte that mostly ends it.
 pub fn nonce_of(data: &[u8]) -> Option<[u8; 20]> {
     match data.split_first_chunk::<20>() {
@@ -111,4 +117,87 @@ pub mod code {
     pub const CACHING_SHA2_FULL: u8 = 4;
     /// `sha256_password`: the client asks for the server's public key.
     pub const SHA256_ASK_KEY: u8 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Capabilities = Capabilities::from_bits(0);
+
+    fn parse(payload: &[u8]) -> Result<AuthPacket<'_>, Garbled> {
+        AuthPacket::parse(payload, NOTHING)
+    }
+
+    #[test]
+    fn every_packet_of_a_login_is_told_apart() {
+        let ok = parse(b"\0\0\0\x02\x40\0\0").unwrap();
+        assert_eq!(ok, AuthPacket::Ok(Status::from_bits(0x4002)));
+        let err = AuthPacket::Err {
+            errno: 1045,
+            sqlstate: Some("28000"),
+            message: b"no",
+        };
+        assert_eq!(parse(b"\xff\x15\x04#28000no"), Ok(err));
+        let bare = AuthPacket::Err {
+            errno: 1040,
+            sqlstate: None,
+            message: b"no",
+        };
+        assert_eq!(parse(b"\xff\x10\x04no"), Ok(bare));
+        let switch = AuthPacket::Switch {
+            plugin: plugin::NATIVE,
+            data: b"nonce\0",
+        };
+        assert_eq!(parse(b"\xfemysql_native_password\0nonce\0"), Ok(switch));
+        assert_eq!(parse(b"\x01\x03"), Ok(AuthPacket::MoreData(b"\x03")));
+        assert_eq!(parse(b"P\x0asalt"), Ok(AuthPacket::Raw(b"P\x0asalt")));
+        assert_eq!(parse(b""), Ok(AuthPacket::Raw(b"")));
+    }
+
+    #[test]
+    fn a_question_of_a_dialog_is_no_next_factor() {
+        let question = b"\x02One-time code:\0";
+        assert_eq!(parse(question), Ok(AuthPacket::Raw(question)));
+        let factor = AuthPacket::NextFactor {
+            plugin: "One-time code:",
+            data: b"",
+        };
+        assert_eq!(
+            AuthPacket::parse(question, Capabilities::MULTI_FACTOR),
+            Ok(factor)
+        );
+    }
+
+    #[test]
+    fn an_answer_cut_short_is_no_answer() {
+        let ok = b"\0\xfc\x01\0\0\x02\0\0\0";
+        for cut in 1..7 {
+            assert_eq!(parse(&ok[..cut]), Err(Garbled::Short), "{cut}");
+        }
+        assert!(parse(&ok[..7]).is_ok());
+        assert_eq!(parse(b"\xff\x15"), Err(Garbled::Short));
+        assert_eq!(parse(b"\xfemysql_native"), Err(Garbled::Short));
+        assert_eq!(parse(b"\xfe\xe9\0nonce"), Err(Garbled::Plugin));
+        assert_eq!(parse(b"\xfe"), Err(Garbled::OldPassword));
+    }
+
+    #[test]
+    fn a_nonce_has_twenty_bytes_and_perhaps_its_zero_byte() {
+        let nonce = [7; 20];
+        assert_eq!(nonce_of(&nonce), Some(nonce));
+        assert_eq!(nonce_of(&[&nonce[..], &[0]].concat()), Some(nonce));
+        for other in [&nonce[..19], &[7; 21], &[7; 32], b""] {
+            assert_eq!(nonce_of(other), None);
+        }
+    }
+
+    #[test]
+    fn only_proofs_of_the_right_length_are_read_by_the_native_plugin() {
+        let fitting: Vec<_> = (0..64)
+            .filter(|length| proof_fits(plugin::NATIVE, *length))
+            .collect();
+        assert_eq!(fitting, [0, 20]);
+        assert!(proof_fits(plugin::CACHING_SHA2, 7));
+    }
 }

@@ -5,10 +5,9 @@ use std::{fmt, ops::Range};
 use zeroize::Zeroizing;
 
 use super::{
-    Attributes, Capabilities, Flavor, WireError,
+    Attributes, Capabilities, NameRule, WireError,
     fields::Fields,
-    names::{self, MAX_DATABASE},
-    splice::{Block, Edit, Splice, plugin},
+    splice::{self, Edit, Splice},
 };
 
 /// A `COM_CHANGE_USER` that can be read in one way only, as it came.
@@ -19,21 +18,20 @@ pub struct ChangeUser {
     database: Range<usize>,
     charset: u16,
     plugin: Range<usize>,
-    attributes: Block,
-    takes_attributes: bool,
+    /// The pairs, without their length; `None` when the server takes none.
+    attributes: Option<Range<usize>>,
 }
 
 impl ChangeUser {
-    /// Reads the payload, its command byte 0x11 included. `agreed` is what both sides could at the login.
-    pub fn parse(payload: &[u8], agreed: Capabilities, flavor: Flavor) -> Result<Self, WireError> {
-        let takes_attributes = agreed.has(Capabilities::CONNECT_ATTRS);
-        let read = Self::read(payload, takes_attributes)?;
-        let user = read.part(&read.user);
-        names::checked(user, read.charset, flavor, names::max_user(flavor))
-            .map_err(WireError::User)?;
-        if !read.database.is_empty() {
-            let database = read.part(&read.database);
-            names::checked(database, read.charset, flavor, MAX_DATABASE)
+    /// Reads the payload, its command byte 0x11 included. `agreed` is what the server was told at the login
+    /// ([`HandshakeResponse::agreed`](super::HandshakeResponse::agreed)).
+    pub fn parse(payload: &[u8], agreed: Capabilities, names: NameRule) -> Result<Self, WireError> {
+        let read = Self::read(payload, agreed.has(Capabilities::CONNECT_ATTRS))?;
+        let (user, database) = (read.part(&read.user), read.part(&read.database));
+        names.user(user, read.charset).map_err(WireError::User)?;
+        if !database.is_empty() {
+            names
+                .database(database, read.charset)
                 .map_err(WireError::Database)?;
         }
         Ok(read)
@@ -50,10 +48,10 @@ impl ChangeUser {
         let auth = fields.take(length.into()).ok_or_else(layout)?;
         let database = fields.until_nul().ok_or_else(layout)?;
         let charset = fields.u16().ok_or_else(layout)?;
-        let plugin = plugin(&mut fields).ok_or_else(layout)?;
-        let mut attributes = Block::Absent;
-        if takes_attributes && !fields.is_done() {
-            attributes = Block::parse(&mut fields)?;
+        let plugin = splice::plugin(&mut fields).ok_or_else(layout)?;
+        let mut attributes = None;
+        if takes_attributes {
+            attributes = Some(splice::attributes(&mut fields)?);
         }
         if !fields.is_done() {
             return Err(WireError::Layout);
@@ -66,7 +64,6 @@ impl ChangeUser {
             charset,
             plugin,
             attributes,
-            takes_attributes,
         })
     }
 
@@ -96,7 +93,8 @@ impl ChangeUser {
 
     /// What the client tells of itself.
     pub fn attributes(&self) -> Attributes<'_> {
-        self.attributes.pairs(&self.payload)
+        let pairs = self.attributes.as_ref().map(|pairs| self.part(pairs));
+        Attributes::new(pairs.unwrap_or_default())
     }
 
     /// The attribute of this name, when it is a text.
@@ -106,9 +104,6 @@ impl ChangeUser {
 
     /// The payload for the server; of an edit only the attributes and the forced switch count here. It may hold a password.
     pub fn edited(&self, edit: &Edit<'_>) -> Zeroizing<Vec<u8>> {
-        let tells_ours = self.takes_attributes
-            && !edit.attributes.is_empty()
-            && !matches!(self.attributes, Block::CutShort);
         let auth_field = self.auth.start - 1..self.auth.end;
         Splice {
             head: &[self.part(&(0..auth_field.start))],
@@ -116,7 +111,7 @@ impl ChangeUser {
             auth_field: self.part(&auth_field),
             plugin: self.part(&self.plugin),
             rest: self.part(&(self.plugin.end..self.payload.len())),
-            block: tells_ours.then(|| self.attributes()),
+            attributes: self.attributes.as_ref().map(|_| self.attributes()),
             tail: &[],
         }
         .write(edit)

@@ -57,6 +57,10 @@ pub enum WireError {
     Attributes,
     #[error("bad handshake: a connection attribute is given twice")]
     AttributeTwice,
+    #[error("the connection's character set cannot be a client's (ucs2, utf16, utf16le, utf32)")]
+    CharacterSet,
+    #[error("bad handshake: the proof does not have the length that its plugin gives it")]
+    Proof,
     #[error("access denied: the user's name {0}")]
     User(NameFault),
     #[error("access denied: the database's name {0}")]
@@ -75,7 +79,10 @@ impl WireError {
             | Self::SslWithoutTls
             | Self::PlaintextAfterSslRequest
             | Self::Attributes
-            | Self::AttributeTwice => (1043, "08S01"),
+            | Self::AttributeTwice
+            | Self::Proof => (1043, "08S01"),
+            // ER_WRONG_VALUE_FOR_VAR
+            Self::CharacterSet => (1231, "42000"),
             // ER_ACCESS_DENIED_ERROR
             Self::User(_) => (1045, "28000"),
             // ER_DBACCESS_DENIED_ERROR
@@ -95,3 +102,56 @@ fn bounded(text: &str) -> &[u8] {
 
 /// Longest text, in bytes: `MYSQL_ERRMSG_SIZE` without its zero byte.
 const MAX_TEXT: usize = 511;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSAL: ErrPacket<'_> = ErrPacket {
+        errno: 1045,
+        sqlstate: "28000",
+        message: "Access denied",
+    };
+
+    #[test]
+    fn a_refusal_in_place_of_the_greeting_has_no_sqlstate() {
+        let refusal = ErrPacket {
+            errno: 1130,
+            message: "Host is not allowed",
+            ..REFUSAL
+        };
+        assert_eq!(
+            refusal.encode(ErrForm::BeforeGreeting, 0),
+            b"\x16\0\0\0\xff\x6a\x04Host is not allowed"
+        );
+    }
+
+    #[test]
+    fn a_refusal_later_has_one() {
+        assert_eq!(
+            REFUSAL.encode(ErrForm::Normal, 2),
+            b"\x16\0\0\x02\xff\x15\x04#28000Access denied"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_cut_where_clients_cut_it_and_inside_no_character() {
+        let long = "\u{20ac}".repeat(1000);
+        let bytes = ErrPacket {
+            message: &long,
+            ..REFUSAL
+        }
+        .encode(ErrForm::Normal, 1);
+        let text = str::from_utf8(&bytes[13..]).unwrap();
+        assert_eq!(text.len(), 510);
+    }
+
+    #[test]
+    fn a_zero_byte_ends_the_text() {
+        let sly = ErrPacket {
+            message: "no\0yes",
+            ..REFUSAL
+        };
+        assert!(sly.encode(ErrForm::Normal, 1).ends_with(b"#28000no"));
+    }
+}

@@ -97,3 +97,40 @@ pub(super) fn put_lenenc(into: &mut Vec<u8>, length: usize) {
         _ => into.extend_from_slice(&[0xfd, a, b, c]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn no_integer_begins_with_the_marks_of_null_and_of_an_error() {
+        for mark in [0xfb, 0xff] {
+            assert_eq!(Fields::new(&[mark; 10]).lenenc(), None);
+        }
+    }
+
+    #[test]
+    fn a_length_that_no_memory_has_is_no_field() {
+        let mut bytes = vec![0xfe];
+        bytes.extend_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(Fields::new(&bytes).lenenc_text(), None);
+    }
+
+    #[test]
+    fn a_text_without_its_zero_byte_is_no_field() {
+        assert_eq!(Fields::new(b"app").until_nul(), None);
+        assert_eq!(Fields::new(b"app\0").until_nul(), Some(0..3));
+    }
+
+    proptest! {
+        #[test]
+        fn a_length_is_read_as_it_was_written(length in 0_usize..1 << 24) {
+            let mut bytes = Vec::new();
+            put_lenenc(&mut bytes, length);
+            let mut fields = Fields::new(&bytes);
+            prop_assert_eq!(fields.lenenc(), Some(length as u64));
+            prop_assert!(fields.is_done());
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What the server says first: its greeting, or that it does not want to talk. Floor 0.
 
-use super::{Capabilities, Extended, Flavor, fields::Fields};
+use super::{Capabilities, Extended, Flavor, NameRule, fields::Fields};
 
 /// The first packet of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ pub struct Greeting {
 /// What a greeting promised, in short: a client's answer is read by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    pub flavor: Flavor,
+    pub names: NameRule,
     pub capabilities: Capabilities,
     pub extended: Extended,
 }
@@ -147,6 +147,11 @@ impl Greeting {
         }
     }
 
+    /// What this server makes of names.
+    pub fn names(&self) -> NameRule {
+        NameRule::of(self.flavor(), self.version())
+    }
+
     pub const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
@@ -173,7 +178,7 @@ impl Greeting {
     }
 
     /// What a client is offered by [`Self::shown`] with the same arguments.
-    pub const fn offer(&self, tls: bool, compression: bool) -> Offer {
+    pub fn offer(&self, tls: bool, compression: bool) -> Offer {
         let mut capabilities = self.capabilities.without(Capabilities::SSL);
         if tls {
             capabilities = capabilities.with(Capabilities::SSL);
@@ -182,7 +187,7 @@ impl Greeting {
             capabilities = capabilities.without(Capabilities::COMPRESSION);
         }
         Offer {
-            flavor: self.flavor(),
+            names: self.names(),
             capabilities,
             extended: self.extended,
         }
@@ -239,3 +244,7 @@ const NONCE: usize = 20;
 const REQUIRED: Capabilities = Capabilities::PROTOCOL_41
     .with(Capabilities::SECURE_CONNECTION)
     .with(Capabilities::PLUGIN_AUTH);
+
+#[cfg(test)]
+#[path = "greeting_tests.rs"]
+mod tests;

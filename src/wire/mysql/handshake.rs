@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 use super::{
     Attributes, Capabilities, Extended, Offer, WireError,
+    auth::proof_fits,
     fields::{Fields, put_lenenc},
-    names::{self, MAX_DATABASE},
-    splice::{Block, Edit, Splice, plugin},
+    names,
+    splice::{self, Edit, Splice},
 };
 
 /// What answers a greeting.
@@ -39,7 +40,8 @@ pub struct HandshakeResponse {
     auth_field: Range<usize>,
     database: Range<usize>,
     plugin: Range<usize>,
-    attributes: Block,
+    /// The pairs, without their length.
+    attributes: Range<usize>,
     /// What stands behind the attributes: the level of zstd.
     tail: Range<usize>,
 }
@@ -87,21 +89,23 @@ impl HandshakeResponse {
             return Err(WireError::NoPluginAuth);
         }
         let response = Self::read(payload, capabilities, offer)?;
-        names::checked(
+        let charset = response.charset();
+        if !names::is_a_client_s(charset) {
+            return Err(WireError::CharacterSet);
+        }
+        if !proof_fits(response.plugin(), response.auth.len()) {
+            return Err(WireError::Proof);
+        }
+        let (user, database) = (
             response.part(&response.user),
-            response.charset(),
-            offer.flavor,
-            names::max_user(offer.flavor),
-        )
-        .map_err(WireError::User)?;
-        if !response.database.is_empty() {
-            names::checked(
-                response.part(&response.database),
-                response.charset(),
-                offer.flavor,
-                MAX_DATABASE,
-            )
-            .map_err(WireError::Database)?;
+            response.part(&response.database),
+        );
+        offer.names.user(user, charset).map_err(WireError::User)?;
+        if !database.is_empty() {
+            offer
+                .names
+                .database(database, charset)
+                .map_err(WireError::Database)?;
         }
         Ok(response)
     }
@@ -127,14 +131,15 @@ impl HandshakeResponse {
         if agreed.has(Capabilities::CONNECT_WITH_DB) {
             database = fields.until_nul().ok_or_else(layout)?;
         }
-        let plugin = plugin(&mut fields).ok_or_else(layout)?;
-        let mut attributes = Block::Absent;
-        if agreed.has(Capabilities::CONNECT_ATTRS) && !fields.is_done() {
-            attributes = Block::parse(&mut fields)?;
+        let plugin = splice::plugin(&mut fields).ok_or_else(layout)?;
+        let mut attributes = fields.at()..fields.at();
+        if agreed.has(Capabilities::CONNECT_ATTRS) {
+            attributes = splice::attributes(&mut fields)?;
         }
         let tail = fields.at()..payload.len();
-        let level = usize::from(capabilities.has(Capabilities::ZSTD));
-        if tail.len() > level {
+        let (least, most) = (agreed, capabilities);
+        let level = |flags: Capabilities| usize::from(flags.has(Capabilities::ZSTD));
+        if !(level(least)..=level(most)).contains(&tail.len()) {
             return Err(WireError::Layout);
         }
         Ok(Self {
@@ -188,7 +193,7 @@ impl HandshakeResponse {
 
     /// What both sides can once `edit` is made.
     pub const fn agreed(&self, edit: &Edit<'_>) -> Capabilities {
-        edit.kept(self.capabilities, self.offer)
+        edit.flags(self.capabilities, self.offer)
             .and(self.offer.capabilities)
     }
 
@@ -202,7 +207,7 @@ impl HandshakeResponse {
 
     /// What the client tells of itself: anybody can tell anything.
     pub fn attributes(&self) -> Attributes<'_> {
-        self.attributes.pairs(&self.payload)
+        Attributes::new(self.part(&self.attributes))
     }
 
     /// The attribute of this name, when it is a text.
@@ -210,14 +215,9 @@ impl HandshakeResponse {
         self.attributes().value(name)
     }
 
-    /// Whether there is a block of attributes that can be read.
-    pub const fn has_attributes(&self) -> bool {
-        matches!(self.attributes, Block::Whole(_))
-    }
-
     /// The payload for the server. It may hold a password.
     pub fn edited(&self, edit: &Edit<'_>) -> Zeroizing<Vec<u8>> {
-        let flags = self.flags(edit);
+        let flags = edit.flags(self.capabilities, self.offer);
         let fields = Fields::new(&self.payload);
         let tail = if flags.has(Capabilities::ZSTD) {
             self.part(&self.tail)
@@ -233,7 +233,10 @@ impl HandshakeResponse {
             database: fields.part(self.auth_field.end..self.plugin.start),
             plugin: fields.part(self.plugin.clone()),
             rest: fields.part(self.plugin.end..self.tail.start),
-            block: self.tells_ours(edit).then(|| self.attributes()),
+            attributes: self
+                .agreed(edit)
+                .has(Capabilities::CONNECT_ATTRS)
+                .then(|| self.attributes()),
             tail,
         }
         .write(edit)
@@ -241,7 +244,10 @@ impl HandshakeResponse {
 
     /// The payload that asks the server for TLS, in which [`Self::edited`] follows: one server reads the flags here, the other there.
     pub fn ssl_request(&self, edit: &Edit<'_>) -> [u8; HEAD] {
-        let bits = self.flags(edit).with(Capabilities::SSL).bits();
+        let bits = edit
+            .flags(self.capabilities, self.offer)
+            .with(Capabilities::SSL)
+            .bits();
         let flags = bits.to_le_bytes();
         let mut request = [0; HEAD];
         let bytes = flags.iter().chain(self.part(&(4..HEAD)));
@@ -249,23 +255,6 @@ impl HandshakeResponse {
             *place = *byte;
         }
         request
-    }
-
-    /// The client's flags as the server gets them.
-    const fn flags(&self, edit: &Edit<'_>) -> Capabilities {
-        let kept = edit.kept(self.capabilities, self.offer);
-        if self.tells_ours(edit) {
-            kept.with(Capabilities::CONNECT_ATTRS)
-        } else {
-            kept
-        }
-    }
-
-    /// Whether attributes of ours can be told.
-    const fn tells_ours(&self, edit: &Edit<'_>) -> bool {
-        self.offer.capabilities.has(Capabilities::CONNECT_ATTRS)
-            && !edit.attributes.is_empty()
-            && !matches!(self.attributes, Block::CutShort)
     }
 
     fn part(&self, place: &Range<usize>) -> &[u8] {

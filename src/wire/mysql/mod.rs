@@ -22,13 +22,13 @@ mod splice;
 mod terminal;
 
 pub use attributes::{Attributes, RESERVED_PREFIX};
-pub use auth::{AuthPacket, Garbled, code, nonce_of, plugin};
+pub use auth::{AuthPacket, Garbled, code, nonce_of, plugin, proof_fits};
 pub use capabilities::{Capabilities, Extended};
 pub use change_user::ChangeUser;
 pub use error::{ErrForm, ErrPacket, WireError};
 pub use greeting::{FirstPacket, Greeting, NotAGreeting, Offer};
 pub use handshake::{ClientOpening, HandshakeResponse, MAX_RESPONSE, SslRequest, junk_login};
-pub use names::{Flavor, NameFault, init_db_name};
+pub use names::{Flavor, NameFault, NameRule};
 pub use packet::{HEADER, MAX_PAYLOAD, Packet};
 pub use packets::{Packets, Start};
 pub use splice::Edit;

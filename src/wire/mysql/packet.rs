@@ -73,3 +73,101 @@ impl std::fmt::Debug for Packet<'_> {
 pub const HEADER: usize = 4;
 /// The longest payload of one packet; one of this length is continued.
 pub const MAX_PAYLOAD: usize = 0xff_ffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(sequence: u8, payload: &[u8]) -> Vec<u8> {
+        Packet::encode(sequence, payload).to_vec()
+    }
+
+    #[test]
+    fn a_packet_is_read_alone_whatever_follows_it() {
+        let bytes = [one(7, b"first"), one(8, b"second")].concat();
+        let Ok(Parsed::Done(packet, size)) = Packet::parse(&bytes, 100) else {
+            panic!("a whole packet")
+        };
+        assert_eq!(
+            (packet.sequence, packet.payload, size),
+            (7, &b"first"[..], 9)
+        );
+    }
+
+    #[test]
+    fn an_empty_packet_is_a_packet() {
+        let empty = Packet {
+            sequence: 3,
+            payload: b"",
+        };
+        assert_eq!(Packet::parse(&[0, 0, 0, 3], 0), Ok(Parsed::Done(empty, 4)));
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_its_payload_is_there() {
+        assert_eq!(Packet::parse(&[101, 0, 0, 0], 100), Err(WireError::TooLong));
+        assert_eq!(Packet::parse(&[100, 0, 0, 0], 100), Ok(Parsed::Need(104)));
+        let full = [0xff, 0xff, 0xff, 0];
+        assert_eq!(Packet::parse(&full, usize::MAX), Err(WireError::TooLong));
+    }
+
+    #[test]
+    fn a_payload_of_full_packets_ends_with_an_empty_one() {
+        for (length, packets) in [
+            (MAX_PAYLOAD - 1, vec![MAX_PAYLOAD - 1]),
+            (MAX_PAYLOAD, vec![MAX_PAYLOAD, 0]),
+            (MAX_PAYLOAD + 1, vec![MAX_PAYLOAD, 1]),
+            (2 * MAX_PAYLOAD, vec![MAX_PAYLOAD, MAX_PAYLOAD, 0]),
+        ] {
+            let bytes = Packet::encode(254, &vec![7; length]);
+            let (mut at, mut sequence) = (0, 254_u8);
+            for expected in packets {
+                let header = &bytes[at..at + HEADER];
+                let found = usize::from(header[0])
+                    | usize::from(header[1]) << 8
+                    | usize::from(header[2]) << 16;
+                assert_eq!((found, header[3]), (expected, sequence));
+                at += HEADER + found;
+                sequence = sequence.wrapping_add(1);
+            }
+            assert_eq!(at, bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_packet_does_not_show_its_payload() {
+        let shown = format!(
+            "{:?}",
+            Packet {
+                sequence: 1,
+                payload: b"s3cret"
+            }
+        );
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("115"),
+            "{shown}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn cut_anywhere_more_is_asked_for_and_never_too_much(
+            payload in prop::collection::vec(any::<u8>(), 0..300), sequence: u8, behind in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let bytes = [one(sequence, &payload), behind].concat();
+            let size = HEADER + payload.len();
+            let whole = Parsed::Done(Packet { sequence, payload: &payload }, size);
+            for cut in 0..bytes.len() {
+                let parsed = Packet::parse(&bytes[..cut], 300);
+                if cut < HEADER {
+                    prop_assert_eq!(parsed, Ok(Parsed::Need(HEADER)));
+                } else if cut < size {
+                    prop_assert_eq!(parsed, Ok(Parsed::Need(size)));
+                } else {
+                    prop_assert_eq!(parsed, Ok(whole.clone()));
+                }
+            }
+        }
+    }
+}

@@ -6,7 +6,11 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::{Attributes, Capabilities, Offer, WireError, attributes::MAX_BLOCK, fields::Fields};
+use super::{
+    Attributes, Capabilities, Offer, WireError,
+    attributes::{MAX_BLOCK, is_ours},
+    fields::Fields,
+};
 
 /// What is changed on the way to the server. Whatever is not named here goes as it came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,54 +27,35 @@ pub struct Edit<'a> {
 
 impl Edit<'_> {
     /// The client's flags as the server gets them.
-    pub(super) const fn kept(&self, theirs: Capabilities, offer: Offer) -> Capabilities {
-        let agreed = theirs.and(offer.capabilities);
-        let mut kept = theirs
-            .without(Capabilities::SSL)
-            .without(Capabilities::COMPRESSION)
-            .without(Capabilities::LOCAL_FILES);
+    pub(super) const fn flags(&self, theirs: Capabilities, offer: Offer) -> Capabilities {
+        let mut allowed = Capabilities::from_bits(0);
         if self.compression {
-            kept = kept.with(agreed.and(Capabilities::COMPRESSION));
+            allowed = allowed.with(Capabilities::COMPRESSION);
         }
         if self.local_files {
-            kept = kept.with(agreed.and(Capabilities::LOCAL_FILES));
+            allowed = allowed.with(Capabilities::LOCAL_FILES);
         }
-        kept
+        let agreed = theirs.and(offer.capabilities);
+        let mut flags = theirs.without(MASKED).with(agreed.and(allowed));
+        if !self.attributes.is_empty() {
+            flags = flags.with(offer.capabilities.and(Capabilities::CONNECT_ATTRS));
+        }
+        flags
     }
 }
 
-/// The attributes of a packet.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Block {
-    Absent,
-    /// Its length promises more than there is: one server ignores it, the other refuses it.
-    CutShort,
-    /// Where the pairs are.
-    Whole(Range<usize>),
-}
-
-impl Block {
-    /// Reads the block that ends a packet, or all but ends it.
-    pub(super) fn parse(fields: &mut Fields<'_>) -> Result<Self, WireError> {
-        let promised = fields.lenenc();
-        let Some(pairs) = promised.and_then(|length| fields.take(length)) else {
-            // nothing behind it can be told apart any more
-            fields.take(fields.rest().len() as u64);
-            return Ok(Self::CutShort);
-        };
-        if pairs.len() > MAX_BLOCK {
-            return Err(WireError::Attributes);
-        }
-        Attributes::parse(fields.part(pairs.clone()))?;
-        Ok(Self::Whole(pairs))
+/// Where the pairs of a packet's attributes are, read to the end of their block. Both servers take a block that is cut short for a
+/// broken handshake, and one of them a missing one.
+pub(super) fn attributes(fields: &mut Fields<'_>) -> Result<Range<usize>, WireError> {
+    if fields.is_done() {
+        return Ok(fields.at()..fields.at());
     }
-
-    pub(super) fn pairs<'a>(&self, payload: &'a [u8]) -> Attributes<'a> {
-        Attributes::new(match self {
-            Self::Absent | Self::CutShort => &[],
-            Self::Whole(pairs) => payload.get(pairs.clone()).unwrap_or_default(),
-        })
+    let pairs = fields.lenenc_text().ok_or(WireError::Attributes)?;
+    if pairs.len() > MAX_BLOCK {
+        return Err(WireError::Attributes);
     }
+    Attributes::parse(fields.part(pairs.clone()))?;
+    Ok(pairs)
 }
 
 /// A plugin's name; its zero byte may be missing where the packet ends.
@@ -98,8 +83,8 @@ pub(super) struct Splice<'a> {
     pub(super) plugin: &'a [u8],
     /// From the plugin's zero byte, if it has one, to the end of the attributes.
     pub(super) rest: &'a [u8],
-    /// The attributes that ours are put before, if they are.
-    pub(super) block: Option<Attributes<'a>>,
+    /// The client's attributes; `None` when the server takes none.
+    pub(super) attributes: Option<Attributes<'a>>,
     pub(super) tail: &'a [u8],
 }
 
@@ -110,11 +95,11 @@ impl Splice<'_> {
         } else {
             (self.auth_field, self.plugin)
         };
-        let block = self.block.map(|theirs| theirs.with_ours(edit.attributes));
+        let block = self.block(edit.attributes);
         // without its zero byte the name may only be the last
         let (zero, rest): (&[u8], &[u8]) = match &block {
             Some(block) => (b"\0", block),
-            None if self.rest.is_empty() && edit.forced_switch => (b"\0", b""),
+            None if self.rest.is_empty() => (b"\0", b""),
             None => (b"", self.rest),
         };
         let ends = [auth_field, self.database, plugin, zero, rest, self.tail];
@@ -127,7 +112,19 @@ impl Splice<'_> {
         }
         payload
     }
+
+    /// The block of attributes to write in place of the client's; `None` where that can go as it came.
+    fn block(&self, ours: &[(&str, &str)]) -> Option<Vec<u8>> {
+        let theirs = self.attributes.clone()?;
+        let is_missing = self.rest.len() <= 1;
+        let rewrite = is_missing || !ours.is_empty() || theirs.clone().any(|(key, _)| is_ours(key));
+        rewrite.then(|| theirs.with_ours(ours))
+    }
 }
 
 /// No server has a plugin of this name.
 const NO_PLUGIN: &[u8] = b"doorward_asks_to_switch";
+/// What a client keeps only by an [`Edit`]; TLS is each leg's own.
+const MASKED: Capabilities = Capabilities::SSL
+    .with(Capabilities::COMPRESSION)
+    .with(Capabilities::LOCAL_FILES);

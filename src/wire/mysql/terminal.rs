@@ -66,3 +66,48 @@ pub const fn err_errno(head: &[u8]) -> Option<u16> {
 
 /// The number that MariaDB marks a report of progress with.
 pub const PROGRESS: u16 = 0xffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(packet: &[u8]) -> Option<u16> {
+        terminal_status(packet, packet.len()).map(Status::bits)
+    }
+
+    #[test]
+    fn flags_are_read_from_both_shapes_of_an_end() {
+        assert_eq!(status(b"\0\0\0\x02\0\0\0"), Some(2));
+        assert_eq!(status(b"\xfe\0\0\x0a\0"), Some(10));
+        assert_eq!(status(b"\xfe\0\0\x0a\0\0\0info"), Some(10));
+    }
+
+    #[test]
+    fn twenty_one_bytes_are_enough_for_any_end() {
+        let mut packet = vec![0xfe];
+        for _ in 0..2 {
+            packet.push(0xfe);
+            packet.extend_from_slice(&u64::MAX.to_le_bytes());
+        }
+        packet.extend_from_slice(&[0x03, 0x40]);
+        assert_eq!(packet.len(), 21);
+        packet.extend_from_slice(&[0; 200]);
+        assert_eq!(
+            terminal_status(&packet[..21], packet.len()),
+            Some(Status::from_bits(0x4003))
+        );
+        assert_eq!(terminal_status(&packet[..20], packet.len()), None);
+    }
+
+    #[test]
+    fn a_row_is_no_end() {
+        assert_eq!(status(b"\x03abc"), None);
+        assert_eq!(status(b"\xfb"), None);
+        assert_eq!(status(b""), None);
+    }
+
+    #[test]
+    fn bytes_of_the_next_packet_do_not_count() {
+        assert_eq!(terminal_status(b"\xfe\0\0\x02\0\x07\x07", 3), None);
+    }
+}
