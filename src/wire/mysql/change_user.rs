@@ -139,3 +139,7 @@ impl fmt::Debug for ChangeUser {
 }
 
 const COM_CHANGE_USER: u8 = 0x11;
+
+#[cfg(test)]
+#[path = "change_user_tests.rs"]
+mod tests;

@@ -307,3 +307,7 @@ pub const MAX_RESPONSE: usize = 0x2_0000;
 
 /// Flags, packet size, character set, filler.
 const HEAD: usize = 32;
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

@@ -18,6 +18,8 @@ mod handshake;
 mod names;
 mod packet;
 mod packets;
+#[cfg(test)]
+mod samples;
 mod splice;
 mod terminal;
 

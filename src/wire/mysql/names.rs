@@ -131,7 +131,7 @@ mod tests {
         NameRule::of(Flavor::MariaDb, b"11.8.9-MariaDB")
     }
 
-    /// utf8mb4_general_ci
+    /// `utf8mb4_general_ci`
     const UTF8: u16 = 45;
 
     #[test]
@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn other_names_need_a_character_set_that_is_utf8() {
-        // latin1, cp1250, swe7, gbk, binary, one that is two bytes long, none
-        for charset in [8, 26, 10, 28, 63, 309 & 0xff, 0] {
+        // latin1, cp1250, swe7, gbk, binary, the low byte of 309, none
+        for charset in [8, 26, 10, 28, 63, 53, 0] {
             for name in ["ren\u{e9}".as_bytes(), b"ren`", b"a b", b"a@b", b"'app'"] {
                 assert_eq!(mysql().user(name, charset), Err(NameFault::CharacterSet));
                 assert_eq!(

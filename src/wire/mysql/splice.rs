@@ -128,3 +128,7 @@ const NO_PLUGIN: &[u8] = b"doorward_asks_to_switch";
 const MASKED: Capabilities = Capabilities::SSL
     .with(Capabilities::COMPRESSION)
     .with(Capabilities::LOCAL_FILES);
+
+#[cfg(test)]
+#[path = "splice_tests.rs"]
+mod tests;
