@@ -4,11 +4,11 @@ use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{CheckArgs, Exit, Format, Global, Output};
+use super::{CheckArgs, Exit, Format, Global, Output, check_mysql};
 use crate::{
-    config::{self, Listener, LoadError, Loaded, Overrides, Problem, Settings, Severity},
+    config::{self, Listener, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
     net::{
-        bind,
+        Fingerprint, bind,
         tls::{Identity, TlsError},
     },
     server::{
@@ -70,10 +70,13 @@ fn check(file: &Path, offline: bool) -> Checked {
 
 impl Checked {
     fn exit(&self, deny_warnings: bool) -> Exit {
-        let errors = self.number(Severity::Error) > 0;
+        let (errors, warnings) = (
+            self.number(Severity::Error) > 0,
+            self.number(Severity::Warning) > 0,
+        );
         match self.unreadable {
             Some(exit) => exit,
-            None if errors || (deny_warnings && !self.problems.is_empty()) => Exit::Configuration,
+            None if errors || (deny_warnings && warnings) => Exit::Configuration,
             None => Exit::Fine,
         }
     }
@@ -92,10 +95,9 @@ impl Checked {
         let count = config::count(&self.problems);
         match &self.summary {
             Some(summary) if exit == Exit::Fine => {
-                let warnings = if self.problems.is_empty() {
-                    String::new()
-                } else {
-                    format!(", {count}")
+                let warnings = match self.number(Severity::Warning) {
+                    0 => String::new(),
+                    _ => format!(", {count}"),
                 };
                 if !output.quiet {
                     output.say(format_args!("{}: {summary}: ok{warnings}", file.display()));
@@ -169,7 +171,13 @@ fn surroundings(settings: &Settings, file: &Path) -> Vec<Problem> {
             }
         }
         for listener in &settings.listeners {
-            problems.extend(upstream(listener, file).await);
+            match listener.protocol {
+                Protocol::Postgres => problems.extend(upstream(listener, file).await),
+                Protocol::Mysql => {
+                    let about = check_mysql::server(listener, own_certificate(settings));
+                    problems.extend(about.await.into_iter().map(|said| said.in_file(file)));
+                }
+            }
         }
     });
     problems
@@ -202,6 +210,13 @@ fn certificate(certificate: &Path, key: &Path, file: &Path) -> Option<Problem> {
         }
         Err(error) => Some(problem(Severity::Error, None, file, error.to_string())),
     }
+}
+
+/// The certificate that clients see, where it is one of the operator's.
+fn own_certificate(settings: &Settings) -> Option<Fingerprint> {
+    let files = settings.tls.files.as_ref()?;
+    let identity = Identity::read(&files.certificate, &files.key).ok()?;
+    identity.fingerprint()
 }
 
 fn port(address: SocketAddr, file: &Path) -> Option<Problem> {
@@ -260,7 +275,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     const DOOR: &str = "version: 1\nlisteners:\n  - {name: pg, protocol: postgres, listen: '127.0.0.1:0', upstream: '127.0.0.1:1'}\nadmin: {http: '127.0.0.1:0'}\n";
 
@@ -312,6 +330,29 @@ mod tests {
             (checked.exit(false), checked.exit(true)),
             (Exit::Fine, Exit::Configuration)
         );
+    }
+
+    #[test]
+    fn a_note_is_told_and_is_no_warning() {
+        let folder = Folder::new();
+        let file = folder.file("origins:\n  - {name: a, from: [10.0.0.1]}\n");
+        let mut checked = check(&file, true);
+        checked.problems.push(problem(
+            Severity::Note,
+            None,
+            &file,
+            "by the way".to_owned(),
+        ));
+        assert_eq!(checked.exit(true), Exit::Fine);
+        assert_eq!(checked.json(&file, Exit::Fine)["warnings"], 0);
+        let mut said = Vec::new();
+        let mut errors = Vec::new();
+        let global = Cli::try_parse_from(["doorward", "check"]).unwrap().global;
+        let mut output = Output::new(&global, &mut said, &mut errors);
+        checked.show(&file, Exit::Fine, &mut output);
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.starts_with("note: by the way"), "{said}");
+        assert!(said.ends_with(": ok\n"), "{said}");
     }
 
     #[test]

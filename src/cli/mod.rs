@@ -3,6 +3,7 @@
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 
 mod check;
+mod check_mysql;
 mod daemon;
 mod output;
 mod reload;

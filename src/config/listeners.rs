@@ -81,42 +81,26 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             node.at.clone(),
         ))
     });
-    let upstream_tls = match fields.get("upstream_tls") {
-        Some(node) => {
-            let address = upstream.as_ref().map(|(address, _)| address);
-            upstream_tls::read(node, protocol, address, report)
-        }
-        None => Some(UpstreamTls::Off),
-    };
-    if let (Some((upstream, at)), None) = (&upstream, fields.get("upstream_tls"))
-        && is_remote(upstream)
-    {
-        let fault = Fault::new(
-            "the upstream is on another machine, and nothing is said of TLS to it",
-        )
-        .label("passwords and data would cross the network in clear")
-        .hint("write `upstream_tls: {mode: off}` beside it if the network between is your own");
-        report.error(at, fault);
-    }
-    let own = Own {
+    let address = upstream.as_ref().map(|(address, at)| (address, at));
+    let upstream_tls = tls_of(&fields, protocol, address, report);
+    let mut own = Own {
         fields: &fields,
         protocol,
+        report,
     };
     let allow_plain_cancel = own.value(
         Protocol::Postgres,
         "allow_plain_cancel",
-        report,
         true,
         values::boolean,
     );
-    let protect_upstream = own.mysql("protect_upstream", "what is protected", PROTECTED, report);
+    let protect_upstream = own.mysql("protect_upstream", "what is protected", PROTECTED);
     let upstream_proxy_protocol = own.mysql(
         "upstream_proxy_protocol",
         "a version of the PROXY header that is sent",
         PROXY_HEADERS,
-        report,
     );
-    let compression = own.mysql("compression", "what becomes of it", COMPRESSIONS, report);
+    let compression = own.mysql("compression", "what becomes of it", COMPRESSIONS);
     if let (Some(Compression::Passthrough), Some(node)) = (compression, fields.get("compression")) {
         let fault = Fault::new("compressed sessions are passed on unread")
             .label("they may become any user that the server lets them be")
@@ -143,18 +127,40 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
     })
 }
 
-/// The keys that only one protocol knows.
-struct Own<'f, 'n> {
-    fields: &'f Fields<'n>,
+/// TLS to the server, of which something must be said where it is on another machine.
+fn tls_of(
+    fields: &Fields<'_>,
     protocol: Option<Protocol>,
+    upstream: Option<(&UpstreamAddress, &Where)>,
+    report: &mut Report<'_>,
+) -> Option<UpstreamTls> {
+    if let Some(node) = fields.get("upstream_tls") {
+        let address = upstream.map(|(address, _)| address);
+        return upstream_tls::read(node, protocol, address, report);
+    }
+    if let Some((_, at)) = upstream.filter(|(upstream, _)| is_remote(upstream)) {
+        let fault = Fault::new(
+            "the upstream is on another machine, and nothing is said of TLS to it",
+        )
+        .label("passwords and data would cross the network in clear")
+        .hint("write `upstream_tls: {mode: off}` beside it if the network between is your own");
+        report.error(at, fault);
+    }
+    Some(UpstreamTls::Off)
 }
 
-impl Own<'_, '_> {
+/// Reads the keys that only one protocol knows.
+struct Own<'f, 'n, 'r, 'a> {
+    fields: &'f Fields<'n>,
+    protocol: Option<Protocol>,
+    report: &'r mut Report<'a>,
+}
+
+impl Own<'_, '_, '_, '_> {
     fn value<T>(
-        &self,
+        &mut self,
         owner: Protocol,
         key: &str,
-        report: &mut Report<'_>,
         absent: T,
         parse: impl FnOnce(&str) -> Result<T, Fault>,
     ) -> Option<T> {
@@ -165,22 +171,21 @@ impl Own<'_, '_> {
             let fault = Fault::new(format!("`{key}` is for {} only", owner.label()))
                 .label("this listener speaks another protocol")
                 .hint("remove it: doorward never ignores a setting");
-            report.error(&node.at, fault);
+            self.report.error(&node.at, fault);
             return None;
         }
-        let text = scalar(node, "a single value", report)?;
-        report.expect(&node.at, parse(text))
+        let text = scalar(node, "a single value", self.report)?;
+        self.report.expect(&node.at, parse(text))
     }
 
     /// One of a few words.
     fn mysql<T: Copy + Default>(
-        &self,
+        &mut self,
         key: &str,
         what: &str,
         words: &[(&str, T)],
-        report: &mut Report<'_>,
     ) -> Option<T> {
-        self.value(Protocol::Mysql, key, report, T::default(), |text| {
+        self.value(Protocol::Mysql, key, T::default(), |text| {
             word(text, what, words)
         })
     }

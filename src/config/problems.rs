@@ -9,6 +9,8 @@ pub enum Severity {
     Error,
     /// The file is used, and probably does not do what was meant.
     Warning,
+    /// Nothing is wrong; it is good to know.
+    Note,
 }
 
 impl Severity {
@@ -16,6 +18,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
@@ -70,14 +73,11 @@ impl fmt::Display for Problems {
     }
 }
 
-/// How many of each there are, `1 error, 2 warnings`.
+/// How many of each there are, `1 error, 2 warnings`. Notes do not count.
 pub fn count(problems: &[Problem]) -> String {
     let plural = |n: usize| if n == 1 { "" } else { "s" };
-    let errors = problems
-        .iter()
-        .filter(|p| p.severity == Severity::Error)
-        .count();
-    let warnings = problems.len() - errors;
+    let of = |severity| problems.iter().filter(|p| p.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     match (errors, warnings) {
         (errors, 0) => format!("{errors} error{}", plural(errors)),
         (0, warnings) => format!("{warnings} warning{}", plural(warnings)),
@@ -118,6 +118,7 @@ impl fmt::Display for Rendered<'_> {
         let tone = paint(match problem.severity {
             Severity::Error => "\x1b[1;31m",
             Severity::Warning => "\x1b[1;33m",
+            Severity::Note => "\x1b[1;36m",
         });
         let (severity, message) = (problem.severity.label(), &problem.message);
         write!(f, "{tone}{severity}{plain}: {message}")?;

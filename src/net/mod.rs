@@ -17,4 +17,4 @@ pub use local::{LocalListener, connect_local};
 pub use proxy::{OnBehalf, announce};
 pub use stream::Stream;
 pub use upstream::{DialError, Server, Upstream};
-pub use upstream_tls::{Fingerprint, SecureError, UpstreamTls};
+pub use upstream_tls::{Fingerprint, SecureError, UpstreamTls, shown_certificate};

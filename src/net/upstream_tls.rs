@@ -7,6 +7,7 @@ use std::{fmt, io, net::Ipv4Addr, path::Path, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector, TlsStream,
     rustls::{
@@ -112,6 +113,25 @@ impl UpstreamTls {
             .connect_with(self.name.clone(), socket, limit);
         let stream = shaking.await.map_err(SecureError::Handshake)?;
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
+    }
+}
+
+/// What a server shows that waits for a handshake on this connection, which ends with it.
+pub async fn shown_certificate(stream: Stream) -> Result<Option<Fingerprint>, SecureError> {
+    async fn of<S>(tls: &UpstreamTls, stream: S) -> Result<Option<Fingerprint>, SecureError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shaking = tls.connector.connect(tls.name.clone(), stream);
+        let stream = shaking.await.map_err(SecureError::Handshake)?;
+        let chain = stream.get_ref().1.peer_certificates();
+        Ok(chain.and_then(|chain| chain.first()).map(Fingerprint::of))
+    }
+    let tls = UpstreamTls::for_a_look().map_err(|_never| SecureError::NotTcp)?;
+    match stream {
+        Stream::Tcp(socket) => of(&tls, socket).await,
+        Stream::Unix(socket) => of(&tls, socket).await,
+        Stream::Tls(_) => Err(SecureError::NotTcp),
     }
 }
 

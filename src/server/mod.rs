@@ -32,6 +32,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+pub(crate) use certificate::way;
 pub use logging::Logging;
 pub use source::{Configuration, Source};
 pub use start::StartError;

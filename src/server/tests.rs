@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::spawn_blocking,
     time::sleep,
 };
@@ -24,7 +24,7 @@ use super::{
     reload::{Caller, House},
     *,
 };
-use crate::config::Overrides;
+use crate::{config::Overrides, wire::mysql::Packet};
 
 /// An open house in a folder of its own. Nobody accepts at its doors.
 struct Fixture {
@@ -260,6 +260,40 @@ async fn a_reload_changes_what_the_server_behind_a_door_must_prove() {
     let reloaded = reload("upstream: /run/mysqld").await.unwrap();
     assert_eq!(reloaded.needs_restart, ["listeners"]);
     assert!(door.upstream.tls().is_some());
+}
+
+#[tokio::test]
+async fn a_mysql_server_that_is_asked_after_hears_a_whole_login() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap();
+    let serving = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        // PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH
+        let parts: [&[u8]; 3] = [
+            b"\x0a11.8.2-MariaDB\0\x07\0\0\0aaaaaaaa\0\0\x82\x2d\x02\0\x08\0\x15",
+            &[0; 10],
+            b"bbbbbbbbbbbb\0mysql_native_password\0",
+        ];
+        let greeting = Packet::encode(0, &parts.concat());
+        socket.write_all(&greeting).await.unwrap();
+        let mut heard = vec![0; 512];
+        let many = socket.read(&mut heard).await.unwrap();
+        heard.truncate(many);
+        let denied = Packet::encode(2, b"\xff\x15\x04#28000No");
+        socket.write_all(&denied).await.unwrap();
+        (heard, socket.read(&mut [0]).await.unwrap())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), ORIGINS);
+    let text = fs::read_to_string(file(folder.path())).unwrap();
+    let text = text.replace("postgres", "mysql");
+    let text = text.replace("127.0.0.1:1\"", &format!("{server}\""));
+    fs::write(file(folder.path()), text).unwrap();
+    let fixture = Fixture::open_in(folder).await;
+    let (status, (heard, then)) = tokio::join!(fixture.house.status(), serving);
+    assert!(status.listeners[0].upstream_up);
+    assert!(heard.windows(15).any(|part| part == b"doorward_nobody"));
+    assert_eq!(then, 0, "and hangs up after the no");
 }
 
 #[tokio::test]

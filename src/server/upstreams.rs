@@ -9,16 +9,24 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
-use crate::session::Door;
+use super::Tasks;
+use crate::{
+    config::{Protocol, UpstreamProxyProtocol},
+    net::{DialError, OnBehalf, announce},
+    protocol::mysql::{HearError, Unfinished},
+    session::Door,
+};
 
 /// All doors of the gateway, and when the databases behind them were last asked.
 #[derive(Debug)]
 pub(super) struct Doors {
     all: Vec<Arc<Door>>,
     asked: Mutex<Option<Instant>>,
+    /// What databases say at the end of a question that is answered already.
+    endings: Tasks,
 }
 
 impl Doors {
@@ -26,6 +34,7 @@ impl Doors {
         Self {
             all,
             asked: Mutex::new(None),
+            endings: Tasks::default(),
         }
     }
 
@@ -37,7 +46,7 @@ impl Doors {
         }
         let mut probes = JoinSet::new();
         for door in &self.all {
-            probes.spawn(probe(Arc::clone(door)));
+            probes.spawn(probe(Arc::clone(door), self.endings.clone()));
         }
         while probes.join_next().await.is_some() {}
         *asked = Some(Instant::now());
@@ -52,31 +61,71 @@ impl Deref for Doors {
     }
 }
 
-async fn probe(door: Arc<Door>) {
+async fn probe(door: Arc<Door>, endings: Tasks) {
     let was_up = door.meters.upstream_is_up();
     // a socket that came back is found by looking again
     if was_up == Some(false) {
         look_up(&door).await;
     }
-    let probed = door.upstream.probe(WITHIN).await;
+    let probed = knock(&door, &endings).await;
     door.meters.upstream_up(probed.is_ok());
     let (listener, upstream) = (&*door.settings.name, &door.upstream);
     match probed {
-        Ok(_) if was_up == Some(false) => {
+        Ok(()) if was_up == Some(false) => {
             tracing::info!(event = "upstream_up", listener, %upstream);
         }
         Err(error) if was_up != Some(false) => {
             tracing::warn!(event = "upstream_down", listener, %upstream, cause = %error,
                 "the database cannot be reached; clients are told so until it can");
         }
-        Ok(_) | Err(_) => {}
+        Ok(()) | Err(_) => {}
     }
+}
+
+/// Why a database that was asked is no use.
+#[derive(Debug, thiserror::Error)]
+enum NotThere {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Unheard(#[from] HearError),
+    #[error("it took the connection and says nothing for {WITHIN:?}")]
+    Silent,
+}
+
+/// Asks a database whether it takes connections, in a way that it does not mind.
+async fn knock(door: &Door, endings: &Tasks) -> Result<(), NotThere> {
+    match door.settings.protocol {
+        Protocol::Postgres => {
+            door.upstream.probe(WITHIN).await?;
+            Ok(())
+        }
+        Protocol::Mysql => knock_at_mysql(door, endings).await,
+    }
+}
+
+/// MySQL counts who hangs up without a login: it hears one that fails.
+async fn knock_at_mysql(door: &Door, endings: &Tasks) -> Result<(), NotThere> {
+    let mut stream = door.upstream.visit(WITHIN).await?;
+    let proxied = door.in_force().upstream_proxy_protocol == UpstreamProxyProtocol::V2;
+    if proxied {
+        let announced = announce(&mut stream, OnBehalf::Gateway).await;
+        announced.map_err(HearError::Broke)?;
+    }
+    let mut server = Unfinished::new(stream, proxied, Arc::default());
+    let heard = timeout(WITHIN, server.hear()).await;
+    let heard = heard.map(|heard| heard.map(|_greeting| ()));
+    // what the server thinks of nobody is of no interest, and takes it a moment
+    endings.spawn("abandon", async {
+        server.abandon().await;
+    });
+    Ok(heard.map_err(|_elapsed| NotThere::Silent)??)
 }
 
 /// Keeps looking up where the server behind a door is, never inside a connection, and whether one that is down has come back.
 /// `first` is called after the first time.
 pub(super) async fn follow(door: Arc<Door>, first: impl FnOnce() + Send) {
-    let mut first = Some(first);
+    let (mut first, endings) = (Some(first), Tasks::default());
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in 0_u32.. {
@@ -85,7 +134,7 @@ pub(super) async fn follow(door: Arc<Door>, first: impl FnOnce() + Send) {
             look_up(&door).await;
         }
         if door.meters.upstream_is_up() == Some(false) {
-            probe(Arc::clone(&door)).await;
+            probe(Arc::clone(&door), endings.clone()).await;
         }
         if let Some(first) = first.take() {
             first();

@@ -3,7 +3,7 @@
 //! A cancel is never answered. It is forwarded only with a [`CancelPermit`](crate::policy::CancelPermit), through a budget
 //! for its source and one for everybody; strangers open nothing upstream.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

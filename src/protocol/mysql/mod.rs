@@ -12,6 +12,7 @@
 //! | `conversation` | what stands open in a session, from packet headers and a few first bytes |
 //! | `command` | what a command means for that |
 //! | `answer` | where the answer to a command ends |
+//! | `look` | how a server greets, and refuses one who is nobody: for `doorward check` |
 //! | `refuse` | the codes and words of a no |
 //!
 //! Nothing here decides who may come in, and nothing but the end of a connection to the server has a deadline of its own: the
@@ -25,6 +26,7 @@ mod greet;
 mod identity;
 mod leg;
 mod login;
+mod look;
 mod refuse;
 mod rsa;
 mod unfinished;
@@ -34,6 +36,7 @@ pub use exchange::Way;
 pub use greet::{GreetError, Greeted, Greeting, Opening, OpeningError, greet, greeting_like};
 pub use identity::{identity, other_identity};
 pub use login::{Changed, LoggedIn, LoginError, Terms, change_user, login};
+pub use look::{Look, LookError, OnHeader, certificate_behind, look};
 pub use refuse::{code, instead_of_greeting, malformed, passed_on, refusal};
 pub use rsa::{OwnKey, SealError};
 pub use unfinished::{Abandoned, Abandons, EncryptError, HearError, Unfinished};

@@ -240,13 +240,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
             return Abandoned::Counted;
         };
         match timeout(WITHIN, self.fail()).await {
-            Ok(Ok(())) => Abandoned::InOrder,
+            Ok(Ok(_verdict)) => Abandoned::InOrder,
             Ok(Err(_)) | Err(_) => Abandoned::Counted,
         }
     }
 
-    /// Plays the login to its end as somebody who does not exist, with answers that are none.
-    async fn fail(&mut self) -> Result<(), LegError> {
+    /// Plays the login to its end as somebody who does not exist, with answers that are none. Tells the error number of the
+    /// server's refusal.
+    pub(super) async fn fail(&mut self) -> Result<Option<u16>, LegError> {
+        let mut verdict = None;
         // the rest of a packet that was being written
         self.leg()?.finish().await?;
         for _ in 0..MAX_STEPS {
@@ -261,7 +263,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
                     self.send(&response).await?;
                 }
                 Stage::Answer => self.send(&junk_answer()).await?,
-                Stage::Verdict => drop(self.receive().await?),
+                Stage::Verdict => {
+                    let packet = self.receive().await?;
+                    if let Ok(AuthPacket::Err { errno, .. }) =
+                        AuthPacket::parse(&packet, Capabilities::default())
+                    {
+                        verdict = Some(errno);
+                    }
+                }
                 Stage::LoggedIn => {
                     let leg = self.leg()?;
                     leg.restart();
@@ -270,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
                 }
                 Stage::Over => {
                     self.leg()?.close().await?;
-                    return Ok(());
+                    return Ok(verdict);
                 }
             }
         }
