@@ -22,6 +22,15 @@ const ONLY: &[(&str, &[&str])] = &[
     ("UnixListener::bind", &["net/local.rs"]),
     ("Permit{origin", &["policy/decide.rs"]),
     ("CancelPermit(())", &["policy/decide.rs"]),
+    // the gateway's own connections, and a server that need not prove who it is: never for a client
+    (
+        "upstream.visit(",
+        &["cli/check_mysql.rs", "server/upstreams.rs"],
+    ),
+    (
+        "UpstreamTls::for_a_look",
+        &["net/upstream_tls.rs", "protocol/mysql/look.rs"],
+    ),
 ];
 
 /// What the lowest floor does not know: sockets, clocks, files, logs, metrics, YAML.
