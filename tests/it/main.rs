@@ -23,6 +23,7 @@ mod harness;
 mod harness_works;
 mod invariants;
 mod limits;
+mod mysql_harness_works;
 mod openings;
 mod refusals;
 mod reload;

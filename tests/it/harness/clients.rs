@@ -48,7 +48,14 @@ impl Login {
         self.more.push((name, value.to_owned()));
         self
     }
+}
 
+/// Who tells a client by its environment where to go.
+pub(crate) trait Environ {
+    fn environ<'a>(&self, command: &'a mut Command) -> &'a mut Command;
+}
+
+impl Environ for Login {
     /// libpq's own environment, which psycopg and node-postgres read too.
     fn environ<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
@@ -80,11 +87,11 @@ pub(crate) fn psql_started(login: &Login, sql: &str) -> Running {
 
 /// A script for the Python of `tests/setup`; `os.environ` holds the login.
 #[track_caller]
-pub(crate) fn python(login: &Login, script: &str) -> Ended {
+pub(crate) fn python(login: &impl Environ, script: &str) -> Ended {
     python_started(login, script).end()
 }
 
-pub(crate) fn python_started(login: &Login, script: &str) -> Running {
+pub(crate) fn python_started(login: &impl Environ, script: &str) -> Running {
     let mut command = Command::new(drivers("python").join("bin/python"));
     command.args(["-c", script]);
     Running::start(login.environ(&mut command))
@@ -92,7 +99,7 @@ pub(crate) fn python_started(login: &Login, script: &str) -> Running {
 
 /// A script for Node; `process.env` holds the login.
 #[track_caller]
-pub(crate) fn node(login: &Login, script: &str) -> Ended {
+pub(crate) fn node(login: &impl Environ, script: &str) -> Ended {
     let mut command = Command::new("node");
     command
         .args(["-e", script])

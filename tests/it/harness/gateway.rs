@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Authority, Ended, Login, PATIENCE, Relay, free_port,
+    Account, Authority, Ended, Login, PATIENCE, Relay, free_port,
     http::{self, Sample},
     process::{run, signal},
     wait_until,
@@ -51,13 +51,22 @@ pub(crate) struct Plan {
 impl Plan {
     /// One listener named `pg` before `upstream`, with a certificate of the tests' authority.
     pub(crate) fn new(upstream: &str) -> Self {
+        Self::of("name: pg, protocol: postgres", upstream)
+    }
+
+    /// One listener named `my` before a MySQL or a MariaDB, with these further keys of it.
+    pub(crate) fn mysql(upstream: &str, keys: &str) -> Self {
+        Self::of(&format!("name: my, protocol: mysql{keys}"), upstream)
+    }
+
+    fn of(listener: &str, upstream: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
         Authority::shared().issue(here, "server");
         let (port, admin) = (free_port(), free_port());
         let head = format!(
             "version: 1\n\
-             listeners:\n  - {{name: pg, protocol: postgres, listen: \"127.0.0.1:{port}\", upstream: \"{upstream}\"}}\n\
+             listeners:\n  - {{{listener}, listen: \"127.0.0.1:{port}\", upstream: \"{upstream}\"}}\n\
              tls: {{certificate: {here}/server.crt, key: {here}/server.key}}\n\
              admin: {{http: \"127.0.0.1:{admin}\", socket: {here}/admin.sock}}\n\
              state_dir: {here}/state\n\
@@ -193,9 +202,19 @@ impl Gateway {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// The same before a MySQL or a MariaDB.
+    pub(crate) fn mysql(upstream: &str, rest: &str) -> Self {
+        Plan::mysql(upstream, "").start(rest)
+    }
+
     /// A client that may come in by [`SHOP`].
     pub(crate) fn shop(&self) -> Login {
         Login::new(self.port, "app", "shop")
+    }
+
+    /// The same, where the gateway speaks MySQL.
+    pub(crate) fn account(&self) -> Account {
+        Account::new(self.port, "app", "shop")
     }
 
     /// The same door, seen from another address; clients go to the relay's port.

@@ -4,6 +4,8 @@ pub(crate) mod authority;
 pub(crate) mod clients;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod mysql;
+pub(crate) mod mysql_clients;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod raw;
@@ -21,6 +23,8 @@ use std::{
 pub(crate) use authority::Authority;
 pub(crate) use clients::{Login, node, psql, python};
 pub(crate) use gateway::Gateway;
+pub(crate) use mysql::{Kind, Mysql};
+pub(crate) use mysql_clients::{Account, mariadb, mysql};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Ended, run};
 pub(crate) use raw::Raw;
@@ -53,13 +57,18 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// The folder where `tests/setup` keeps the clients' drivers.
-pub(crate) fn drivers(kind: &str) -> PathBuf {
+/// A folder of what `tests/setup` keeps.
+pub(crate) fn cache(kind: &str) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"),
         PathBuf::from,
     );
-    let folder = cache.join("doorward").join(kind);
+    cache.join("doorward").join(kind)
+}
+
+/// The folder where `tests/setup` keeps the clients' drivers.
+pub(crate) fn drivers(kind: &str) -> PathBuf {
+    let folder = cache(kind);
     assert!(
         folder.join("made-from").exists(),
         "no {kind} drivers in {}: run tests/setup first",
