@@ -13,7 +13,7 @@ use doorward::{
 
 #[path = "../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "a crate of its own for the fuzzer")]
-mod properties;
+pub(crate) mod properties;
 
 #[test]
 fn openings_of_real_clients_read_as_written_down() {
@@ -85,7 +85,7 @@ fn everything(bytes: &[u8]) {
 }
 
 /// What a folder of the corpus holds: name, bytes, and what must be read from them.
-fn recorded(folder: &str) -> Vec<(String, Vec<u8>, String)> {
+pub(crate) fn recorded(folder: &str) -> Vec<(String, Vec<u8>, String)> {
     files(folder, "bin")
 }
 

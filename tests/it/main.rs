@@ -14,6 +14,7 @@ mod admin;
 mod cancels;
 mod clients_work;
 mod corpus;
+mod corpus_mysql;
 mod crates;
 mod crowds;
 mod docs;

@@ -102,6 +102,10 @@ mod tests {
     #[test]
     fn a_row_is_no_end() {
         assert_eq!(status(b"\x03abc"), None);
+        // a row whose first value has 2^24 bytes or more
+        assert!(!is_eof(b"\xfe\0\0\0\x01\0\0\0\0", 0x100_0009));
+        assert!(!is_eof(b"\xfe\0\0\0\x01\0\0\0\0", 9));
+        assert!(is_eof(b"\xfe\0\0\x02\0", 5));
         assert_eq!(status(b"\xfb"), None);
         assert_eq!(status(b""), None);
     }
