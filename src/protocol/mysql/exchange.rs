@@ -39,9 +39,14 @@ impl Way {
         }
     }
 
-    /// Whether the ends send passwords as they are (MySQL: `is_secure_transport`).
-    const fn hides(self) -> bool {
-        matches!(self, Self::Tls | Self::Unix)
+    /// Whether an end sends a password of this plugin as it is. To `caching_sha2_password` a unix socket is as good as TLS
+    /// (`is_secure_transport`), to the older `sha256_password` it is not.
+    const fn hides(self, plugin: Plugin) -> bool {
+        match self {
+            Self::Tls => true,
+            Self::Unix => matches!(plugin, Plugin::CachingSha2),
+            Self::Loopback | Self::Clear => false,
+        }
     }
 
     /// Whether nobody between can listen.
@@ -58,8 +63,8 @@ pub(super) struct Legs {
 }
 
 impl Legs {
-    const fn mediation(self) -> Mediation {
-        match (self.client.hides(), self.upstream.hides()) {
+    const fn mediation(self, plugin: Plugin) -> Mediation {
+        match (self.client.hides(plugin), self.upstream.hides(plugin)) {
             (true, false) => Mediation::Seal,
             (false, true) => Mediation::Open,
             (true, true) | (false, false) => Mediation::None,
@@ -208,11 +213,11 @@ impl Exchange {
         let answers_other = offer.nonce != self.nonce;
         let unfit = !offer.auth.is_empty()
             && match self.plugin {
-                Plugin::Sha256 => self.legs.mediation() != Mediation::None,
+                Plugin::Sha256 => self.mediation() != Mediation::None,
                 Plugin::Cleartext => !self.legs.private(),
                 // its first answer is a hash on every leg; what follows needs a nonce
                 Plugin::CachingSha2 => {
-                    self.nonce.is_none() && self.legs.mediation() != Mediation::None
+                    self.nonce.is_none() && self.mediation() != Mediation::None
                 }
                 Plugin::Other => false,
             };
@@ -238,7 +243,7 @@ impl Exchange {
 
     /// Whether the client's next word may need our own key.
     pub(super) fn wants_key(&self) -> bool {
-        self.legs.mediation() == Mediation::Open && self.awaits_password()
+        self.mediation() == Mediation::Open && self.awaits_password()
     }
 
     /// How many answers the client has given beside the one it sent ahead.
@@ -330,7 +335,7 @@ impl Exchange {
         let is_password = self.awaits_password();
         self.answers += 1;
         self.turn = Turn::Server;
-        match self.legs.mediation() {
+        match self.mediation() {
             Mediation::Seal if is_password => self.seal(payload),
             Mediation::Open if is_password => self.open(payload, key),
             Mediation::None | Mediation::Seal | Mediation::Open => self.pass(payload),
@@ -382,6 +387,10 @@ impl Exchange {
             // no password at all, or a wrong one: the server says so
             None => self.pass(payload),
         }
+    }
+
+    const fn mediation(&self) -> Mediation {
+        self.legs.mediation(self.plugin)
     }
 
     fn pass(&mut self, payload: &[u8]) -> Step {
