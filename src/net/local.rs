@@ -8,6 +8,7 @@ use std::{
         net::UnixStream as StdUnixStream,
     },
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -75,9 +76,38 @@ pub fn connect_local(path: &Path, within: Duration) -> io::Result<StdUnixStream>
     Ok(stream)
 }
 
+/// The name of this process's user, by which a server knows whoever comes by a unix socket. `None` where the machine's own list of
+/// users does not have it. Read once.
+pub fn user_name() -> Option<&'static str> {
+    static NAME: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let users = fs::read_to_string("/etc/passwd").ok()?;
+        name_of(kernel::user_id(), &users).map(str::to_owned)
+    };
+    NAME.get_or_init(read).as_deref()
+}
+
+/// Lines of `name:password:id:...`.
+fn name_of(user: u32, users: &str) -> Option<&str> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then_some(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_known_by_name() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\nbroken\nmysql:x:103:106::/nonexistent:/bin/false\n";
+        assert_eq!(name_of(0, users), Some("root"));
+        assert_eq!(name_of(103, users), Some("mysql"));
+        assert_eq!(name_of(106, users), None);
+    }
 
     #[tokio::test]
     async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {

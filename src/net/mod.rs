@@ -13,7 +13,7 @@ mod upstream;
 mod upstream_tls;
 
 pub use listen::{bind, tune};
-pub use local::{LocalListener, connect_local};
+pub use local::{LocalListener, connect_local, user_name};
 pub use proxy::{OnBehalf, announce};
 pub use stream::Stream;
 pub use upstream::{DialError, Server, Upstream};

@@ -11,14 +11,15 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    exchange::{Exchange, Fault, Legs, Offer, Step, Way},
+    exchange::{Exchange, Fault, Offer, Step},
     greet::Opening,
     leg::{Leg, LegError},
+    legs::{Legs, Way},
     rsa::{OwnKey, SealError},
     unfinished::{EncryptError, Unfinished},
 };
 use crate::{
-    net::{Stream, UpstreamTls},
+    net::{self, Stream, UpstreamTls},
     policy::Denial,
     wire::mysql::{Capabilities, ChangeUser, Edit, Extended, Flavor, Status},
 };
@@ -150,6 +151,9 @@ where
         upstream: upstream.way(),
     };
     let (response, mut edit) = (&opening.response, terms.edit);
+    if terms.authentication && is_known_by_name(legs, response.user()) {
+        return Err(LoginError::NoChallenge);
+    }
     let greeting = upstream.greeting().ok_or(LoginError::UpstreamMalformed)?;
     let (flavor, nonce) = (greeting.flavor(), *greeting.nonce());
     // a greeting of ours may be older than the server
@@ -197,6 +201,9 @@ where
     I: Future<Output = Denial>,
 {
     let mut edit = terms.edit;
+    if terms.authentication && is_known_by_name(legs, command.user()) {
+        return Err((LoginError::NoChallenge, 1));
+    }
     let mut exchange = Exchange::new(terms.authentication, agreed, legs, None);
     edit.forced_switch = exchange.must_ask(Offer {
         plugin: command.plugin(),
@@ -219,6 +226,12 @@ where
         status,
         charset: command.charset(),
     })
+}
+
+/// Whether the server may take the gateway itself for this user, behind a unix socket. Such an account may have a password beside
+/// that (MariaDB's own `root`: `mysql_native_password OR unix_socket`), so that a wrong one looks like a proof.
+fn is_known_by_name(legs: Legs, user: &str) -> bool {
+    legs.upstream == Way::Unix && net::user_name() == Some(user)
 }
 
 /// Both legs, and who may say what on them.

@@ -6,7 +6,8 @@
 //! | `greet` | the greeting to the client's answer: TLS, who it says it is |
 //! | `identity` | the answer in the policy's words |
 //! | `login` | the answer to the server's OK, and a change of user, relayed packet by packet |
-//! | `exchange` | who may say what during a login, and how a password travels: pure |
+//! | `exchange` | who may say what during a login: pure |
+//! | `legs` | what each end believes of its leg, and so how a password travels |
 //! | `rsa` | passwords under RSA |
 //! | `leg` | packets and their numbers on one side of a login |
 //! | `conversation` | what stands open in a session, from packet headers and a few first bytes |
@@ -25,6 +26,7 @@ mod exchange;
 mod greet;
 mod identity;
 mod leg;
+mod legs;
 mod login;
 mod look;
 mod refuse;
@@ -32,9 +34,9 @@ mod rsa;
 mod unfinished;
 
 pub use conversation::{Conversation, Facts, Rights};
-pub use exchange::Way;
 pub use greet::{GreetError, Greeted, Greeting, Opening, OpeningError, greet, greeting_like};
 pub use identity::{identity, other_identity};
+pub use legs::Way;
 pub use login::{Changed, LoggedIn, LoginError, Terms, change_user, login};
 pub use look::{Look, LookError, OnHeader, certificate_behind, look};
 pub use refuse::{code, instead_of_greeting, malformed, passed_on, refusal};

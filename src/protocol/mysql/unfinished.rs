@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    exchange::Way,
     leg::{Leg, LegError, Payload},
+    legs::Way,
 };
 use crate::{
     net::{SecureError, Stream, UpstreamTls},
