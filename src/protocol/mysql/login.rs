@@ -21,7 +21,7 @@ use super::{
 use crate::{
     net::{self, Stream, UpstreamTls},
     policy::Denial,
-    wire::mysql::{Capabilities, ChangeUser, Edit, Extended, Flavor, Status},
+    wire::mysql::{Capabilities, ChangeUser, Edit, Extended, Flavor, NameRule, Status},
 };
 
 /// Under which terms a client may be logged in.
@@ -45,6 +45,8 @@ pub struct LoggedIn {
     /// What both sides can of MariaDB's own.
     pub extended: Extended,
     pub flavor: Flavor,
+    /// What the server makes of names.
+    pub names: NameRule,
     pub status: Status,
     /// The id of the client's character set and collation.
     pub charset: u16,
@@ -155,7 +157,7 @@ where
         return Err(LoginError::NoChallenge);
     }
     let greeting = upstream.greeting().ok_or(LoginError::UpstreamMalformed)?;
-    let (flavor, nonce) = (greeting.flavor(), *greeting.nonce());
+    let (flavor, names, nonce) = (greeting.flavor(), greeting.names(), *greeting.nonce());
     // a greeting of ours may be older than the server
     let capabilities = response.agreed(&edit).and(greeting.capabilities());
     let extended = response.agreed_extended().and(greeting.extended());
@@ -181,6 +183,7 @@ where
         capabilities,
         extended,
         flavor,
+        names,
         status: end?,
         charset,
         turns: 1 + exchange.answers(),
@@ -339,3 +342,10 @@ impl From<Fault> for LoginError {
 
 /// Longest answer of a client, in bytes: tickets and signatures go up to 64 KiB.
 const MAX_ANSWER: usize = 0x1_0000;
+
+#[cfg(test)]
+#[path = "matrix_tests.rs"]
+mod matrix;
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;

@@ -7,8 +7,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    exchange::Way,
     leg::{Leg, LegError},
+    legs::Way,
     unfinished::{EncryptError, HearError, Unfinished, random},
 };
 use crate::{

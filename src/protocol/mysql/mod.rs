@@ -29,6 +29,8 @@ mod leg;
 mod legs;
 mod login;
 mod look;
+#[cfg(test)]
+mod players;
 mod refuse;
 mod rsa;
 mod unfinished;

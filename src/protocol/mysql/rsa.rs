@@ -73,7 +73,7 @@ pub(super) struct KeyPair {
 }
 
 impl KeyPair {
-    fn generate() -> Option<Self> {
+    pub(super) fn generate() -> Option<Self> {
         let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).ok()?;
         let public = private.public_key().as_der().ok()?;
         let pem = pem(public.as_ref());

@@ -169,6 +169,11 @@ impl<S> Unfinished<S> {
         self.leg.map(Leg::into_stream)
     }
 
+    #[cfg(test)]
+    pub(super) fn skip(&mut self) {
+        self.leg().unwrap().skip();
+    }
+
     fn leg(&mut self) -> io::Result<&mut Leg<S>> {
         let gone = || io::ErrorKind::NotConnected.into();
         self.leg.as_mut().ok_or_else(gone)
