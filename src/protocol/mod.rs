@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub enum Opening {
     Postgres(StartupMessage),
+    /// Boxed: it holds the connection to the server, which has greeted the client.
+    Mysql(Box<mysql::Answered>),
 }
 
 /// Who a client says it is, in the policy's words.
@@ -42,6 +44,7 @@ impl Opening {
     pub fn identity(&self) -> Identity {
         match self {
             Self::Postgres(startup) => postgres::identity(startup),
+            Self::Mysql(answered) => mysql::identity(&answered.opening.response),
         }
     }
 
@@ -60,6 +63,15 @@ impl Opening {
                     postgres::refuse(client, &response.encode(startup.error_form())).await;
                 }
             }
+            Self::Mysql(answered) => answered.refuse(client, reason, words).await,
+        }
+    }
+
+    /// Nothing is to be said any more. What was begun at the server is ended in order.
+    pub async fn dismiss(self) {
+        match self {
+            Self::Postgres(_) => {}
+            Self::Mysql(answered) => answered.dismiss().await,
         }
     }
 }
@@ -68,6 +80,9 @@ impl Opening {
 #[derive(Debug)]
 pub enum Conversation {
     Postgres(postgres::Conversation),
+    Mysql(mysql::Conversation),
+    /// Compressed, and passed on unread.
+    Unread,
 }
 
 /// Whose turn it is.
@@ -106,6 +121,8 @@ impl Conversation {
                 conversation.from_client(bytes);
                 bytes.len()
             }
+            Self::Mysql(conversation) => conversation.from_client(bytes),
+            Self::Unread => bytes.len(),
         }
     }
 
@@ -118,6 +135,8 @@ impl Conversation {
                 conversation.from_server(bytes);
                 bytes.len()
             }
+            Self::Mysql(conversation) => conversation.from_server(bytes),
+            Self::Unread => bytes.len(),
         }
     }
 
@@ -125,7 +144,8 @@ impl Conversation {
     #[inline]
     pub const fn hold(&self) -> Option<Hold> {
         match self {
-            Self::Postgres(_) => None,
+            Self::Postgres(_) | Self::Unread => None,
+            Self::Mysql(conversation) => conversation.hold(),
         }
     }
 
@@ -134,12 +154,18 @@ impl Conversation {
     pub fn farewell(&self, message: &str) -> Vec<u8> {
         match self {
             Self::Postgres(_) => postgres::farewell(message),
+            Self::Mysql(conversation) => conversation.farewell(&mysql::going(message)),
+            Self::Unread => Vec::new(),
         }
     }
 
-    pub const fn standing(&self) -> Standing {
+    pub fn standing(&self) -> Standing {
         match self {
             Self::Postgres(conversation) => conversation.standing(),
+            Self::Mysql(conversation) => conversation.standing(),
+            Self::Unread => Standing::Idle {
+                in_transaction: false,
+            },
         }
     }
 
@@ -147,6 +173,11 @@ impl Conversation {
     pub const fn take_counts(&mut self) -> Counts {
         match self {
             Self::Postgres(conversation) => conversation.take_counts(),
+            Self::Mysql(conversation) => conversation.take_counts(),
+            Self::Unread => Counts {
+                flights: 0,
+                transactions: 0,
+            },
         }
     }
 
@@ -154,6 +185,8 @@ impl Conversation {
     pub const fn quiet(&self) -> bool {
         match self {
             Self::Postgres(conversation) => conversation.quiet(),
+            Self::Mysql(conversation) => conversation.quiet(),
+            Self::Unread => false,
         }
     }
 
@@ -161,6 +194,8 @@ impl Conversation {
     pub const fn may_speak_to_client(&self) -> bool {
         match self {
             Self::Postgres(conversation) => conversation.may_speak_to_client(),
+            Self::Mysql(conversation) => conversation.may_speak_to_client(),
+            Self::Unread => false,
         }
     }
 
@@ -168,6 +203,8 @@ impl Conversation {
     pub fn server_is_gone(&self) -> Option<Vec<u8>> {
         match self {
             Self::Postgres(conversation) => conversation.server_is_gone(),
+            Self::Mysql(conversation) => conversation.server_is_gone(),
+            Self::Unread => None,
         }
     }
 
@@ -175,6 +212,8 @@ impl Conversation {
     pub const fn leave(&self) -> Option<&'static [u8]> {
         match self {
             Self::Postgres(conversation) => conversation.leave(),
+            Self::Mysql(conversation) => conversation.leave(),
+            Self::Unread => None,
         }
     }
 
@@ -182,6 +221,8 @@ impl Conversation {
     pub const fn client_has_left(&self) -> bool {
         match self {
             Self::Postgres(conversation) => conversation.client_has_left(),
+            Self::Mysql(conversation) => conversation.client_has_left(),
+            Self::Unread => false,
         }
     }
 
@@ -189,6 +230,8 @@ impl Conversation {
     pub const fn lost(&self) -> bool {
         match self {
             Self::Postgres(conversation) => conversation.lost(),
+            Self::Mysql(conversation) => conversation.lost(),
+            Self::Unread => false,
         }
     }
 }

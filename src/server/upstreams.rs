@@ -9,16 +9,11 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::Tasks;
-use crate::{
-    config::{Protocol, UpstreamProxyProtocol},
-    net::{DialError, OnBehalf, announce},
-    protocol::mysql::{HearError, Unfinished},
-    session::Door,
-};
+use crate::{config::Protocol, session::Door};
 
 /// All doors of the gateway, and when the databases behind them were last asked.
 #[derive(Debug)]
@@ -82,44 +77,22 @@ async fn probe(door: Arc<Door>, endings: Tasks) {
     }
 }
 
-/// Why a database that was asked is no use.
-#[derive(Debug, thiserror::Error)]
-enum NotThere {
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    #[error(transparent)]
-    Unheard(#[from] HearError),
-    #[error("it took the connection and says nothing for {WITHIN:?}")]
-    Silent,
-}
-
 /// Asks a database whether it takes connections, in a way that it does not mind.
-async fn knock(door: &Door, endings: &Tasks) -> Result<(), NotThere> {
+async fn knock(door: &Door, endings: &Tasks) -> Result<(), String> {
     match door.settings.protocol {
         Protocol::Postgres => {
-            door.upstream.probe(WITHIN).await?;
+            let probed = door.upstream.probe(WITHIN).await;
+            probed.map(drop).map_err(|error| error.to_string())
+        }
+        Protocol::Mysql => {
+            let server = door.knock(WITHIN).await?;
+            // it counts who hangs up without a login; what it thinks of nobody is of no interest, and takes it a moment
+            endings.spawn("abandon", async {
+                server.abandon().await;
+            });
             Ok(())
         }
-        Protocol::Mysql => knock_at_mysql(door, endings).await,
     }
-}
-
-/// MySQL counts who hangs up without a login: it hears one that fails.
-async fn knock_at_mysql(door: &Door, endings: &Tasks) -> Result<(), NotThere> {
-    let mut stream = door.upstream.visit(WITHIN).await?;
-    let proxied = door.in_force().upstream_proxy_protocol == UpstreamProxyProtocol::V2;
-    if proxied {
-        let announced = announce(&mut stream, OnBehalf::Gateway).await;
-        announced.map_err(HearError::Broke)?;
-    }
-    let mut server = Unfinished::new(stream, proxied, Arc::default());
-    let heard = timeout(WITHIN, server.hear()).await;
-    let heard = heard.map(|heard| heard.map(|_greeting| ()));
-    // what the server thinks of nobody is of no interest, and takes it a moment
-    endings.spawn("abandon", async {
-        server.abandon().await;
-    });
-    Ok(heard.map_err(|_elapsed| NotThere::Silent)??)
 }
 
 /// Keeps looking up where the server behind a door is, never inside a connection, and whether one that is down has come back.
@@ -133,8 +106,13 @@ pub(super) async fn follow(door: Arc<Door>, first: impl FnOnce() + Send) {
         if round.is_multiple_of(LOOK_UP_ROUNDS) {
             look_up(&door).await;
         }
-        if door.meters.upstream_is_up() == Some(false) {
+        let news = door.settings.protocol == Protocol::Mysql
+            && !door.knows_its_server(round.is_multiple_of(LOOK_UP_ROUNDS));
+        if door.meters.upstream_is_up() == Some(false) || news {
             probe(Arc::clone(&door), endings.clone()).await;
+        }
+        if news {
+            door.try_headers(WITHIN).await;
         }
         if let Some(first) = first.take() {
             first();

@@ -8,6 +8,8 @@ use std::{
 };
 
 use super::{
+    command,
+    login_mysql::Agreed,
     relay::{Closed, End, Line, Order, Orders, Relay, Turn},
     report,
     stages::Visit,
@@ -26,6 +28,7 @@ pub(super) struct LoggedIn {
     client: Stream,
     upstream: Stream,
     conversation: Conversation,
+    agreed: Option<Box<Agreed>>,
     tenure: Tenure,
     attendance: Attendance,
     visit: Visit,
@@ -39,6 +42,8 @@ pub(super) struct Session {
     pub(super) conversation: Conversation,
     /// What a cancel request for it will bear (PostgreSQL).
     pub(super) cancel_key: Option<CancelKey>,
+    /// What the session's own commands are read by (MySQL). Boxed, for it is seldom looked at.
+    pub(super) agreed: Option<Box<Agreed>>,
     /// Round trips of the login.
     pub(super) turns: u32,
 }
@@ -55,6 +60,7 @@ impl LoggedIn {
             upstream,
             conversation,
             cancel_key,
+            agreed,
             ..
         } = session;
         let client_rtt = client.tcp().and_then(kernel::tcp_min_rtt).or(visit.rtt);
@@ -79,6 +85,7 @@ impl LoggedIn {
             client,
             upstream,
             conversation,
+            agreed,
             tenure,
             attendance: meters.attend(SystemTime::now()),
             visit,
@@ -98,6 +105,7 @@ impl LoggedIn {
         };
         let rule = Rule {
             tenure: self.tenure,
+            agreed: self.agreed,
             ending: None,
         };
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
@@ -105,7 +113,12 @@ impl LoggedIn {
             let end = loop {
                 match (&mut relay).await {
                     Turn::Over(end) => break end,
-                    Turn::Asks => {}
+                    // boxed, so that no session carries the size of what it seldom does
+                    Turn::Asks => {
+                        if let Some(end) = Box::pin(command::decide(&mut relay)).await {
+                            break end;
+                        }
+                    }
                 }
             };
             if let Some(rest) = finish(relay, end) {
@@ -136,10 +149,11 @@ fn finish(
 }
 
 /// What the policy orders of a session that is being relayed.
-struct Rule {
-    tenure: Tenure,
+pub(super) struct Rule {
+    pub(super) tenure: Tenure,
+    pub(super) agreed: Option<Box<Agreed>>,
     /// The order to end that was given, so that only a stricter one follows.
-    ending: Option<Box<Revocation>>,
+    pub(super) ending: Option<Box<Revocation>>,
 }
 
 impl Orders for Rule {

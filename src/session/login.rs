@@ -1,20 +1,21 @@
 //! From the permit to the database's own yes: dial, and the login in the listener's protocol. Floor 3.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     admitted::{LoggedIn, Session},
+    login_mysql::login_mysql,
     refusal::Refusal,
     report::Refused,
     stages::{Allowed, Visit},
     tenure::Tenure,
+    upstream::dial,
 };
 use crate::{
     meter::Phase,
     net::Stream,
-    policy::Permit,
     protocol::{
         Conversation, Opening,
         postgres::{self, LoginError},
@@ -27,14 +28,17 @@ impl Allowed {
     pub(super) async fn login(self) -> Result<LoggedIn, Refused> {
         let Self {
             mut client,
-            opening,
+            mut opening,
             mut tenure,
             turns,
             mut guest,
         } = self;
-        let logged_in = match &opening {
+        let logged_in = match &mut opening {
             Opening::Postgres(startup) => {
                 login_postgres(&mut client, startup, &mut tenure, &guest.visit).await
+            }
+            Opening::Mysql(answered) => {
+                login_mysql(&mut client, answered, &mut tenure, &guest.visit).await
             }
         };
         match logged_in {
@@ -47,11 +51,12 @@ impl Allowed {
                 let origin = Arc::clone(&tenure.permit.origin().name);
                 let refused = guest.refused(no.refusal, Some(tenure.claim));
                 let refused = refused.of_origin(origin);
-                Err(if no.tells {
-                    refused.tell(client, opening).await
-                } else {
-                    refused
-                })
+                if no.tells {
+                    return Err(refused.tell(client, opening).await);
+                }
+                drop(client);
+                opening.dismiss().await;
+                Err(refused)
             }
         }
     }
@@ -65,8 +70,8 @@ async fn login_postgres(
 ) -> Result<Session, No> {
     let limits = *visit.gateway.limits.borrow();
     let deadline = Instant::now() + limits.login;
-    let dialled = dial(visit, &tenure.permit, limits.dial).await;
-    let mut upstream = dialled.map_err(No::told)?;
+    let dialling = visit.door.upstream.connect(&tenure.permit, limits.dial);
+    let mut upstream = dial(visit, dialling).await.map_err(No::told)?;
     let began = Instant::now();
     let require = visit.gateway.standing.borrow().policy.require();
     let terms = postgres::Terms {
@@ -86,6 +91,7 @@ async fn login_postgres(
                     login.status,
                 )),
                 cancel_key: login.cancel_key,
+                agreed: None,
                 turns: login.turns,
             })
         }
@@ -95,20 +101,20 @@ async fn login_postgres(
 }
 
 /// A refusal after the permit, and whether the client is still to be told.
-struct No {
-    refusal: Refusal,
-    tells: bool,
+pub(super) struct No {
+    pub(super) refusal: Refusal,
+    pub(super) tells: bool,
 }
 
 impl No {
-    const fn told(refusal: Refusal) -> Self {
+    pub(super) const fn told(refusal: Refusal) -> Self {
         Self {
             refusal,
             tells: true,
         }
     }
 
-    const fn silent(refusal: Refusal) -> Self {
+    pub(super) const fn silent(refusal: Refusal) -> Self {
         Self {
             refusal,
             tells: false,
@@ -135,33 +141,6 @@ impl No {
             | LoginError::UpstreamMalformed
             | LoginError::UpstreamBroke(_) => Self::told(Refusal::Unreachable(text)),
             LoginError::Interrupted(denial) => Self::told(Refusal::Denied(denial)),
-        }
-    }
-}
-
-async fn dial(visit: &Visit, permit: &Permit, within: Duration) -> Result<Stream, Refusal> {
-    let meters = &visit.door.meters;
-    let began = Instant::now();
-    match visit.door.upstream.connect(permit, within).await {
-        Ok(upstream) => {
-            let took = began.elapsed();
-            meters.phase(Phase::Dial, took);
-            // its round trip is better known after the login
-            meters.upstream_connected(took, None);
-            Ok(upstream)
-        }
-        Err(error) => {
-            if meters.upstream_is_up() != Some(false) {
-                tracing::warn!(
-                    event = "upstream_down",
-                    listener = meters.name(),
-                    upstream = %visit.door.upstream,
-                    cause = %error,
-                    "the database cannot be reached; clients are told so until it can",
-                );
-            }
-            meters.upstream_failed(error.label());
-            Err(Refusal::Unreachable(error.to_string()))
         }
     }
 }

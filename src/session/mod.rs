@@ -11,9 +11,13 @@
 mod admitted;
 mod budget;
 mod cancel;
+mod command;
 mod gate;
-mod greeting;
+mod greet_mysql;
+mod greet_postgres;
 mod login;
+mod login_mysql;
+mod mysql_server;
 mod refusal;
 pub mod relay;
 mod report;
@@ -21,6 +25,7 @@ mod seats;
 mod stages;
 mod table;
 mod tenure;
+mod upstream;
 
 use std::{
     fmt,
@@ -47,6 +52,7 @@ use crate::{
 use budget::{Bucket, Echoes, Lines};
 use cancel::CancelBudget;
 use gate::{Gate, Source};
+use mysql_server::MysqlServer;
 use refusal::{Reference, References};
 use seats::Seats;
 use stages::Knock;
@@ -62,6 +68,7 @@ pub struct Door {
     pub upstream: Upstream,
     pub meters: Arc<ListenerMeters>,
     sessions: Arc<SessionTable>,
+    mysql: MysqlServer,
 }
 
 impl Door {
@@ -72,6 +79,7 @@ impl Door {
             upstream,
             meters,
             sessions: Arc::default(),
+            mysql: MysqlServer::default(),
         }
     }
 

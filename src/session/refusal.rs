@@ -31,6 +31,11 @@ pub(super) enum Refusal {
     Tls(String),
     #[error("upstream: {0}")]
     Unreachable(String),
+    /// What a MySQL server says in place of its greeting: for the client as it is.
+    #[error("the server refused before its greeting: error {errno}")]
+    InsteadOfGreeting { errno: u16, payload: Vec<u8> },
+    #[error("the server refuses the gateway's address for its connection errors (1129)")]
+    HostBlocked,
     #[error("the server refused the login ({0})")]
     UpstreamRefused(String),
     #[error("the server let the session in without asking for a proof")]
@@ -49,7 +54,9 @@ impl Refusal {
             Self::Left | Self::Malformed(_) => Reason::MalformedOpening,
             Self::Tls(_) => Reason::TlsFailed,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,
-            Self::UpstreamRefused(_) => Reason::UpstreamRefused,
+            Self::UpstreamRefused(_) | Self::InsteadOfGreeting { .. } | Self::HostBlocked => {
+                Reason::UpstreamRefused
+            }
             Self::NoChallenge => Reason::AuthenticationMissing,
             Self::Cleartext => Reason::TlsRequired,
         }
@@ -58,6 +65,9 @@ impl Refusal {
     /// What happened, for the client: names nobody.
     const fn sentence(&self) -> &'static str {
         // the label alone would blame the client, whose own leg may be encrypted
+        if matches!(self, Self::HostBlocked) {
+            return "the server has shut the gateway's address out";
+        }
         if matches!(self, Self::Cleartext) {
             return "the server asked for a password in clear, on a way that is not private";
         }
@@ -72,6 +82,9 @@ impl Refusal {
             }
             (Self::Cleartext, Protocol::Mysql) => {
                 Some("Encrypt the way to the server, or give the account another plugin.")
+            }
+            (Self::HostBlocked, _) => {
+                Some("The operator finds in the gateway's log what to run at the database.")
             }
             _ => mend(self.reason(), protocol),
         }
@@ -89,6 +102,8 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::Tls(_)
             | Self::Unreachable(_)
+            | Self::InsteadOfGreeting { .. }
+            | Self::HostBlocked
             | Self::UpstreamRefused(_)
             | Self::NoChallenge
             | Self::Cleartext => None,

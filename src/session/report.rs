@@ -2,18 +2,19 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    gate::Source,
+    gate::{Pass, Source},
     refusal::{self, Names, Reference, Refusal},
     stages::Visit,
+    tenure::Tenure,
 };
 use crate::{
     config::Protocol,
     net::Stream,
     policy::{Answer, Claim, Reason, Shortlist, TlsVersion},
-    protocol::{Opening, Words},
+    protocol::{Opening, Words, mysql},
 };
 
 /// A connection that ended before the relay, on its way to be reported.
@@ -26,6 +27,8 @@ pub(super) struct Refused {
     /// The origin that had admitted it, where the no came later.
     origin: Option<Arc<str>>,
     reference: Reference,
+    /// Its place among the openings, until it has been told.
+    pass: Option<Pass>,
 }
 
 impl Refused {
@@ -47,7 +50,14 @@ impl Refused {
             claim,
             origin: None,
             reference,
+            pass: None,
         }
+    }
+
+    /// It keeps its place until all is said.
+    pub(super) fn in_place(mut self, pass: Pass) -> Self {
+        self.pass = Some(pass);
+        self
     }
 
     /// A no that came after the policy's yes.
@@ -60,6 +70,25 @@ impl Refused {
     pub(super) async fn tell(self, client: Stream, opening: Opening) -> Self {
         let words = self.words();
         opening.refuse(client, self.refusal.reason(), &words).await;
+        self
+    }
+
+    /// Tells a MySQL client that has not been greeted, in place of the greeting; any other has to speak first, and hears nothing.
+    /// Costs no wait: the client has nothing to say yet, so that no close of ours can overtake the words.
+    pub(super) fn tell_unheard(self, socket: &TcpStream) -> Self {
+        let packet = match (self.visit.door.settings.protocol, &self.refusal) {
+            (Protocol::Postgres, _) => None,
+            (Protocol::Mysql, Refusal::InsteadOfGreeting { payload, .. }) => {
+                Some(mysql::passed_on(payload))
+            }
+            (Protocol::Mysql, refusal) => {
+                mysql::instead_of_greeting(refusal.reason(), &self.words())
+            }
+        };
+        if let Some(packet) = packet {
+            // a fresh socket takes so much at once; one that does not is no loss
+            let _written = socket.try_write(&packet);
+        }
         self
     }
 
@@ -94,8 +123,9 @@ impl Refused {
             .map(Arc::as_ref)
     }
 
-    /// Counts the decision and writes the one line.
-    pub(super) fn report(&self) {
+    /// Counts the decision and writes the one line. All is said: the next may have its place.
+    pub(super) fn report(mut self) {
+        drop(self.pass.take());
         let visit = &self.visit;
         let tls = self.claim.as_ref().and_then(|claim| claim.tls);
         if self.claim.is_some() && visit.gateway.is_echo(self.reference, tls, visit.rtt) {
@@ -138,6 +168,43 @@ impl Refused {
             cause = %self.refusal,
         );
     }
+}
+
+/// Counts and logs a command that was refused to a session that goes on, or ends by it. Gives what the client is told: that it
+/// was admitted says that it may know why.
+pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal) -> Words {
+    let (gateway, door) = (&tenure.gateway, &tenure.door);
+    let reason = refusal.reason();
+    let origin = &*tenure.permit.origin().name;
+    let listener = &*door.settings.name;
+    let user = Some(claim.user.as_str());
+    let reference = gateway.references.of(claim.address, user, reason);
+    gateway
+        .meters
+        .decision(listener, Some(origin), false, reason.label());
+    if gateway.may_log(Source::of(claim.address), Some(reference)) {
+        tracing::info!(
+            event = "refused_command",
+            listener,
+            origin,
+            reason = reason.label(),
+            client = %claim.address,
+            was = &*capped(&tenure.claim.user),
+            user = &*capped(&claim.user),
+            database = claim.database.as_deref().map(capped).as_deref(),
+            r#ref = %reference,
+            generation = tenure.permit.generation(),
+            cause = %refusal,
+        );
+    }
+    let protocol = door.settings.protocol;
+    refusal::explained(
+        refusal,
+        Names::default(),
+        claim.address,
+        protocol,
+        reference,
+    )
 }
 
 /// A text from the wire as it may stand in a log: escaped, at most [`LONGEST_FIELD`] bytes.

@@ -10,7 +10,8 @@ use tokio::{net::TcpStream, time::Instant};
 use super::{
     Door, Gateway,
     gate::{Caps, Pass, Source},
-    greeting::greet_postgres,
+    greet_mysql::greet_mysql,
+    greet_postgres::greet_postgres,
     refusal::Refusal,
     report::Refused,
     tenure::Tenure,
@@ -53,7 +54,7 @@ pub(super) struct Visit {
 pub(super) struct Guest {
     pub(super) visit: Visit,
     pub(super) shortlist: Shortlist,
-    pub(super) _pass: Pass,
+    pub(super) pass: Pass,
 }
 
 /// + the shortlist and the place: a guest.
@@ -111,7 +112,8 @@ pub(super) struct Cancelling {
 
 impl Guest {
     pub(super) fn refused(self, refusal: Refusal, claim: Option<Claim>) -> Refused {
-        Refused::new(self.visit, Some(self.shortlist), refusal, claim)
+        let refused = Refused::new(self.visit, Some(self.shortlist), refusal, claim);
+        refused.in_place(self.pass)
     }
 }
 
@@ -119,7 +121,12 @@ impl Accepted {
     pub fn new(socket: TcpStream, address: IpAddr, door: Arc<Door>, gateway: Arc<Gateway>) -> Self {
         let since = Instant::now();
         let rtt = kernel::tcp_min_rtt(&socket);
-        let deadline = since + gateway.limits.borrow().opening;
+        let opening = gateway.limits.borrow().opening;
+        let deadline = since
+            + match door.settings.protocol {
+                Protocol::Postgres => opening,
+                Protocol::Mysql => opening.min(MYSQL_PATIENCE),
+            };
         let address = crate::policy::canonical(address);
         let opening = Some(door.meters.accepted());
         Self {
@@ -165,17 +172,16 @@ impl Accepted {
         } else {
             gateway.gate.wait(source, caps, visit.deadline).await
         };
-        match pass {
-            Some(pass) => Ok(Screened {
-                socket,
-                guest: Guest {
-                    visit,
-                    shortlist,
-                    _pass: pass,
-                },
-            }),
-            None => Err(Refused::new(visit, Some(shortlist), Refusal::TooMany, None)),
-        }
+        let Some(pass) = pass else {
+            let refused = Refused::new(visit, Some(shortlist), Refusal::TooMany, None);
+            return Err(refused.tell_unheard(&socket));
+        };
+        let guest = Guest {
+            visit,
+            shortlist,
+            pass,
+        };
+        Ok(Screened { socket, guest })
     }
 }
 
@@ -185,7 +191,7 @@ impl Screened {
         let Self { socket, guest } = self;
         match guest.visit.door.settings.protocol {
             Protocol::Postgres => greet_postgres(socket, guest).await,
-            Protocol::Mysql => Err(guest.refused(Refusal::Left, None)),
+            Protocol::Mysql => greet_mysql(socket, guest).await,
         }
     }
 }
@@ -237,7 +243,10 @@ impl Identified {
     }
 }
 
-fn unknown() -> Denial {
+/// A MySQL server counts a connection against its host that has not logged in within `connect_timeout`, 10 s unless set.
+pub(super) const MYSQL_PATIENCE: Duration = Duration::from_secs(8);
+
+pub(super) fn unknown() -> Denial {
     Denial {
         reason: Reason::NoOrigin,
         rule: None,

@@ -70,6 +70,14 @@ impl Prospect {
     pub(super) const fn permit(&self) -> &Permit {
         &self.permit
     }
+
+    pub(super) const fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(super) fn into_claim(self) -> Claim {
+        self.claim
+    }
 }
 
 /// What came of deciding again.
@@ -153,7 +161,8 @@ impl Tenure {
         match self.resettle(&policy) {
             Ok((permit, seat)) => {
                 self.on_revoke = policy.on_revoke();
-                if self.sit(permit, seat) {
+                let uploads = permit.origin().local_infile != self.permit.origin().local_infile;
+                if self.sit(permit, seat) || uploads {
                     Change::Moved
                 } else {
                     Change::Nothing

@@ -12,6 +12,7 @@ use tokio::{
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{
+    Whom,
     leg::{Leg, LegError},
     rsa::Nonce,
     unfinished::random,
@@ -49,6 +50,14 @@ impl Opening {
     /// The id of the next packet to the client.
     pub const fn sequence(&self) -> u8 {
         self.sequence
+    }
+
+    /// Who it says it is, for a no.
+    pub(super) fn whom(&self) -> Whom<'_> {
+        Whom {
+            user: self.response.user(),
+            database: self.response.database(),
+        }
     }
 }
 

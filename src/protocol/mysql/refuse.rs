@@ -1,10 +1,10 @@
 //! What MySQL's clients read when they are turned away or put out. Floor 2.
 
-use super::greet::{Opening, OpeningError};
+use super::greet::OpeningError;
 use crate::{
     policy::Reason,
     protocol::Words,
-    wire::mysql::{ErrForm, ErrPacket, HandshakeResponse, Packet},
+    wire::mysql::{ErrForm, ErrPacket, Packet},
 };
 
 /// The packet in place of a greeting, for a client of which only the address is known; `None` where the connection is closed
@@ -28,16 +28,24 @@ pub fn passed_on(payload: &[u8]) -> Vec<u8> {
     Packet::encode(0, payload).to_vec()
 }
 
-/// The packet for a client that has said who it is; `None` where the connection is closed without a word.
-pub fn refusal(opening: &Opening, reason: Reason, words: &Words) -> Option<Vec<u8>> {
+/// The packet for a client that has said who it is, with the id that it has to bear; `None` where the connection is closed without
+/// a word.
+pub fn refusal(whom: Whom<'_>, sequence: u8, reason: Reason, words: &Words) -> Option<Vec<u8>> {
     let (errno, sqlstate) = code(reason)?;
-    let said = said_by_servers(errno, &opening.response);
+    let said = said_by_servers(errno, whom);
     let refusal = ErrPacket {
         errno,
         sqlstate,
         message: &format!("{said}{}", with_hint(words)),
     };
-    Some(refusal.encode(ErrForm::Normal, opening.sequence))
+    Some(refusal.encode(ErrForm::Normal, sequence))
+}
+
+/// Who is refused, as it said itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Whom<'a> {
+    pub user: &'a str,
+    pub database: Option<&'a str>,
 }
 
 /// The packet for a client whose opening is none. The sentence repeats nothing of what it sent.
@@ -51,6 +59,16 @@ pub fn malformed(error: OpeningError, sequence: u8) -> Vec<u8> {
     refusal.encode(ErrForm::Normal, sequence)
 }
 
+/// What a session that is ended by us hears: as from a server that is told to stop, so that drivers connect anew.
+pub const fn going(message: &str) -> ErrPacket<'_> {
+    // ER_SERVER_SHUTDOWN
+    ErrPacket {
+        errno: 1053,
+        sqlstate: "08S01",
+        message,
+    }
+}
+
 /// Error number and SQLSTATE that go with a refusal; `None` where the connection is closed without a word.
 pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
     match reason {
@@ -59,10 +77,10 @@ pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
         | Reason::NoOrigin
         | Reason::ListenerNotAllowed
         | Reason::UserNotAllowed
-        | Reason::ReplicationNotAllowed
         | Reason::Expired
         | Reason::Inactive
         | Reason::AuthenticationMissing => Some((ACCESS_DENIED, "28000")),
+        Reason::ReplicationNotAllowed => Some((RIGHT_MISSING, "42000")),
         Reason::DatabaseNotAllowed => Some((DATABASE_DENIED, "42000")),
         Reason::TlsRequired => Some((TLS_REQUIRED, "HY000")),
         // ER_TOO_MANY_USER_CONNECTIONS
@@ -80,13 +98,13 @@ pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
 }
 
 /// How the servers begin, which is what drivers and people look for.
-fn said_by_servers(errno: u16, response: &HandshakeResponse) -> String {
-    let user = response.user();
-    match (errno, response.database()) {
+fn said_by_servers(errno: u16, Whom { user, database }: Whom<'_>) -> String {
+    match (errno, database) {
         (DATABASE_DENIED, Some(database)) => {
             format!("Access denied for user '{user}' to database '{database}': ")
         }
         (ACCESS_DENIED | DATABASE_DENIED, _) => format!("Access denied for user '{user}': "),
+        (RIGHT_MISSING, _) => "Access denied; this session may not replicate: ".to_owned(),
         (TLS_REQUIRED, _) => "Connections using insecure transport are prohibited: ".to_owned(),
         (_, _) => String::new(),
     }
@@ -104,5 +122,7 @@ fn with_hint(words: &Words) -> String {
 const ACCESS_DENIED: u16 = 1045;
 /// `ER_DBACCESS_DENIED_ERROR`.
 const DATABASE_DENIED: u16 = 1044;
+/// `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
+const RIGHT_MISSING: u16 = 1227;
 /// `ER_SECURE_TRANSPORT_REQUIRED`.
 const TLS_REQUIRED: u16 = 3159;

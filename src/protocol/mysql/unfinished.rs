@@ -36,6 +36,7 @@ pub struct Unfinished<S = Stream> {
     way: Way,
     /// Whether the server counts what is closed too early.
     counts: bool,
+    proxied: bool,
     abandons: Arc<Abandons>,
 }
 
@@ -107,7 +108,10 @@ impl Unfinished {
         let way = Way::of(&stream);
         // loopback is no exception here: a port of this machine may lead into a container that sees another address
         let counts = proxied || way != Way::Unix;
-        Self::over(stream, way, counts, abandons)
+        Self {
+            proxied,
+            ..Self::over(stream, way, counts, abandons)
+        }
     }
 
     /// Asks the server for TLS and shakes hands. To be done before the login.
@@ -141,6 +145,7 @@ impl<S> Unfinished<S> {
             greeting: None,
             way,
             counts,
+            proxied: false,
             abandons,
         }
     }
@@ -157,6 +162,11 @@ impl<S> Unfinished<S> {
     /// What the server has said first; `None` before it was [heard](Unfinished::hear).
     pub fn greeting(&self) -> Option<&Greeting> {
         self.greeting.as_deref()
+    }
+
+    /// Whether the server has heard by a PROXY header whom the connection is for.
+    pub const fn proxied(&self) -> bool {
+        self.proxied
     }
 
     /// The way to the server.

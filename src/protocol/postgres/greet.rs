@@ -83,17 +83,7 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
         return Err(GreetError::Probe);
     }
     if first.first() == Some(&TLS_HANDSHAKE) {
-        let secured = secure(socket, greeting.tls)
-            .await
-            .map_err(GreetError::Tls)?;
-        if !secured.speaks_postgresql {
-            let error = "a ClientHello came first, without ALPN \"postgresql\"";
-            return Err(GreetError::Tls(io::Error::new(
-                io::ErrorKind::InvalidData,
-                error,
-            )));
-        }
-        return ask(secured, turns, true).await;
+        return greet_directly(socket, greeting.tls, turns).await;
     }
     // a packet that is all there is read at once
     let announced = first
@@ -145,6 +135,21 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
             }
         }
     }
+}
+
+/// TLS without a word before it, which has to say by ALPN what it is for.
+async fn greet_directly(
+    socket: TcpStream,
+    tls: Arc<ServerConfig>,
+    turns: u32,
+) -> Result<Greeted, GreetError> {
+    let secured = secure(socket, tls).await.map_err(GreetError::Tls)?;
+    if !secured.speaks_postgresql {
+        let error = "a ClientHello came first, without ALPN \"postgresql\"";
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        return Err(GreetError::Tls(error));
+    }
+    ask(secured, turns, true).await
 }
 
 /// Reads the opening inside TLS. As in the server, `ssl_refusable` (direct TLS) lets one `SSLRequest` be answered `N`;

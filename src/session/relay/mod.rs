@@ -203,12 +203,13 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 let farewell = leaving.farewell;
                 farewell.map_or_else(Vec::new, |words| conversation.farewell(&words))
             }),
-            End::Breach => match conversation.hold() {
+            // where the session has said it already, it has still to arrive
+            End::Breach => Some(match conversation.hold() {
                 Some(Hold::Breach(why)) if conversation.may_speak_to_client() => {
-                    Some(conversation.farewell(&format!("doorward: session ended: {why}")))
+                    conversation.farewell(&format!("doorward: session ended: {why}"))
                 }
-                _ => None,
-            },
+                _ => Vec::new(),
+            }),
         };
         let ordered = matches!(end, End::Revoked | End::Drained);
         let leave = conversation
@@ -354,7 +355,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     }
 
     /// The client took leave with no answer outstanding and has closed, and the server knows: neither waits for anything.
-    const fn said_goodbye(&self) -> bool {
+    fn said_goodbye(&self) -> bool {
         let idle = matches!(self.conversation.standing(), Standing::Idle { .. });
         idle && self.conversation.client_has_left()
             && self.to_server.is_delivered()

@@ -46,7 +46,7 @@ pub enum NameFault {
 
 impl NameRule {
     /// By the greeting's version. MariaDB before 10.2 is taken for the MySQL that it says it is.
-    pub(super) fn of(flavor: Flavor, version: &[u8]) -> Self {
+    pub fn of(flavor: Flavor, version: &[u8]) -> Self {
         let is = |prefix: &str| version.starts_with(prefix.as_bytes());
         let max_user = match flavor {
             Flavor::MariaDb => 128,

@@ -1,4 +1,4 @@
-//! From the screened socket to the client's opening, in the listener's protocol. Floor 3.
+//! From the screened socket to a PostgreSQL client's opening. Floor 3.
 
 use std::sync::Arc;
 

@@ -1,0 +1,273 @@
+//! A command of a MySQL client that changes who its session is, or what it may do. Floor 3.
+//!
+//! The relay stands still before such a command, with everything before it answered: the policy decides first, on the claim that
+//! the session would have, and only then the server hears of it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    admitted::Rule,
+    login::No,
+    login_mysql::{Agreed, Told, needed, rights},
+    refusal::Refusal,
+    relay::{End, Interlude, Relay},
+    report,
+    stages::MYSQL_PATIENCE,
+    tenure::{Prospect, Revocation, Tenure},
+};
+use crate::{
+    net::Stream,
+    policy::{Claim, Denial, Reason, Replication},
+    protocol::{
+        Conversation,
+        mysql::{self, Asked, LoginError, Whom},
+    },
+    wire::mysql::{ChangeUser, Edit, WireError},
+};
+
+/// Decides on the command that the relay holds. The relay goes on where this gives no end.
+pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<End> {
+    let by = Instant::now() + MYSQL_PATIENCE;
+    let Interlude {
+        client,
+        conversation,
+        held,
+        orders,
+        ..
+    } = relay.interlude();
+    let (Conversation::Mysql(conversation), Some(agreed)) = (conversation, &orders.agreed) else {
+        return Some(End::Breach);
+    };
+    let size = match timeout_at(by, mysql::whole_command(client, held)).await {
+        Ok(Ok(Some(size))) => size,
+        Ok(Err(_gone)) => return Some(End::ClientLeft),
+        Ok(Ok(None)) | Err(_) => return Some(End::Breach),
+    };
+    let command = held.get(..size).unwrap_or_default();
+    let tenure = &mut orders.tenure;
+    match judge(tenure, command, agreed) {
+        Verdict::Passes(prospect) => {
+            let moved = prospect.is_some_and(|prospect| tenure.adopt(prospect));
+            conversation.let_pass();
+            conversation.set_rights(rights(tenure));
+            if moved {
+                let meters = tenure.meters();
+                relay.move_to(meters);
+            }
+            None
+        }
+        Verdict::Becomes(command, prospect) => {
+            mysql::forget_command(held, size);
+            change_user(relay, &command, prospect, by).await
+        }
+        Verdict::Denied(denied) => {
+            mysql::forget_command(held, size);
+            let told = tell(client, denied.packet(tenure, 1)).await;
+            told.or_else(|| denied.ends.then_some(End::Breach))
+        }
+        Verdict::Unreadable(error) => {
+            let told = tell(client, Some(mysql::malformed(error.into(), 1))).await;
+            told.or(Some(End::Breach))
+        }
+    }
+}
+
+enum Verdict {
+    /// The server may have it; the session changes so.
+    Passes(Option<Prospect>),
+    /// The server may be asked to make the session another user's.
+    Becomes(ChangeUser, Prospect),
+    Denied(Box<Denied>),
+    /// Server and gateway could read it differently.
+    Unreadable(WireError),
+}
+
+/// A no to the claim that a command would make of the session's.
+struct Denied {
+    claim: Claim,
+    refusal: Refusal,
+    /// After it nobody could be sure which user the session has.
+    ends: bool,
+}
+
+fn judge(tenure: &Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
+    let asked = match Asked::parse(command, agreed.reading()) {
+        Ok(asked) => asked,
+        Err(error) => return Verdict::Unreadable(error),
+    };
+    let claim = tenure.claim.clone();
+    if tenure.is_reserve() && !matches!(asked, Asked::Stop) {
+        let rule = Some(Arc::clone(&tenure.permit.origin().name));
+        let denial = Denial {
+            reason: Reason::LimitConnections,
+            rule,
+        };
+        return Verdict::Denied(Box::new(Denied {
+            claim,
+            refusal: denial.into(),
+            ends: true,
+        }));
+    }
+    let considered = |claim: Claim, ends| {
+        let prospect = tenure.consider(claim.clone());
+        prospect.map_err(|denial| {
+            Box::new(Denied {
+                claim,
+                refusal: denial.into(),
+                ends,
+            })
+        })
+    };
+    let passes = |claim| match considered(claim, false) {
+        Ok(prospect) => Verdict::Passes(Some(prospect)),
+        Err(denied) => Verdict::Denied(denied),
+    };
+    match asked {
+        Asked::InitDb(database) => passes(Claim {
+            database: Some(database),
+            ..claim
+        }),
+        Asked::Replication => passes(Claim {
+            replication: Some(Replication::Commands),
+            ..claim
+        }),
+        Asked::ChangeUser(command) => {
+            let other = mysql::other_identity(&command);
+            let claim = Claim {
+                user: other.user,
+                database: other.database,
+                application: other.application,
+                replication: None,
+                ..claim
+            };
+            match considered(claim, true) {
+                Ok(prospect) => Verdict::Becomes(command, prospect),
+                Err(denied) => Verdict::Denied(denied),
+            }
+        }
+        Asked::Stop | Asked::Other => Verdict::Passes(None),
+    }
+}
+
+/// The login again, in the middle of the session. A no of the server leaves the session whose it was, as the server does.
+async fn change_user(
+    relay: &mut Relay<Stream, Stream, Rule>,
+    command: &ChangeUser,
+    prospect: Prospect,
+    by: Instant,
+) -> Option<End> {
+    let Interlude {
+        client,
+        upstream,
+        conversation,
+        orders,
+        ..
+    } = relay.interlude();
+    let (Conversation::Mysql(conversation), Some(agreed)) = (conversation, &mut orders.agreed)
+    else {
+        return Some(End::Breach);
+    };
+    let tenure = &mut orders.tenure;
+    let told = Told::of(prospect.claim(), prospect.permit().origin());
+    let attributes = told.attributes();
+    let require = tenure.gateway.standing.borrow().policy.require();
+    let door = Arc::clone(&tenure.door);
+    let mut revocation: Option<Revocation> = None;
+    let terms = mysql::Terms {
+        authentication: require.authentication,
+        edit: Edit {
+            attributes: needed(agreed.flavor, agreed.proxied, &attributes),
+            ..Edit::default()
+        },
+        own_key: Some(&door.mysql.own_key),
+        interrupted: async {
+            let ended = tenure.ended().await;
+            let denial = ended.denial.clone();
+            revocation = Some(ended);
+            denial
+        },
+    };
+    let changing = mysql::change_user(client, upstream, command, agreed.capabilities, terms);
+    let changed = timeout_at(by, changing).await;
+    match changed {
+        Ok(Ok(changed)) => {
+            tenure.adopt(prospect);
+            agreed.charset = changed.charset;
+            conversation.changed_user(changed.status);
+            conversation.set_rights(rights(tenure));
+            let meters = tenure.meters();
+            relay.move_to(meters);
+            None
+        }
+        Ok(Err((LoginError::Refused { errno }, _))) => {
+            tenure.refused_by_server(errno);
+            None
+        }
+        Ok(Err((error, sequence))) => {
+            orders.ending = revocation.map(Box::new);
+            let end = end_of(&error);
+            let no = No::of_mysql(error, &orders.tenure);
+            if no.tells {
+                let denied = Denied {
+                    claim: prospect.into_claim(),
+                    refusal: no.refusal,
+                    ends: true,
+                };
+                tell(client, denied.packet(&orders.tenure, sequence)).await;
+            }
+            Some(end)
+        }
+        Err(_late) => Some(End::ClientBroke),
+    }
+}
+
+impl Denied {
+    /// What the client is told. It is counted and logged here, too.
+    fn packet(&self, tenure: &Tenure, sequence: u8) -> Option<Vec<u8>> {
+        let words = report::refused_command(tenure, &self.claim, &self.refusal);
+        let whom = Whom {
+            user: &self.claim.user,
+            database: self.claim.database.as_deref(),
+        };
+        mysql::refusal(whom, sequence, self.refusal.reason(), &words)
+    }
+}
+
+/// Whose end it is when a change of user fails half-way.
+const fn end_of(error: &LoginError) -> End {
+    match error {
+        LoginError::ClientLeft => End::ClientLeft,
+        LoginError::ClientBroke(_) => End::ClientBroke,
+        LoginError::UpstreamClosed => End::DatabaseLeft,
+        LoginError::UpstreamBroke(_) => End::DatabaseBroke,
+        LoginError::Interrupted(_) => End::Revoked,
+        LoginError::Refused { .. }
+        | LoginError::NoChallenge
+        | LoginError::Cleartext
+        | LoginError::OldPassword
+        | LoginError::Unsealed(_)
+        | LoginError::ClientMalformed
+        | LoginError::Unencrypted(_)
+        | LoginError::UpstreamMalformed => End::Breach,
+    }
+}
+
+/// Writes a packet of ours to a client that waits for one. An end where it cannot be reached.
+async fn tell(client: &mut Stream, packet: Option<Vec<u8>>) -> Option<End> {
+    let writing = async {
+        client.write_all(&packet.unwrap_or_default()).await?;
+        client.flush().await
+    };
+    match timeout(PATIENCE, writing).await {
+        Ok(Ok(())) => None,
+        Ok(Err(_)) | Err(_) => Some(End::ClientBroke),
+    }
+}
+
+/// How long a client may take to read a packet of ours.
+const PATIENCE: Duration = Duration::from_secs(1);

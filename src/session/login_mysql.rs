@@ -1,0 +1,224 @@
+//! The login at a MySQL server, from the permit to the server's OK. Floor 3.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    admitted::Session,
+    login::No,
+    refusal::Refusal,
+    stages::{MYSQL_PATIENCE, Visit},
+    tenure::Tenure,
+    upstream::{dial, hear},
+};
+use crate::{
+    meter::Phase,
+    net::Stream,
+    policy::{Claim, Origin, Permit},
+    protocol::{
+        Conversation,
+        mysql::{self, Answered, LoginError, Reading, Rights, Unfinished},
+    },
+    wire::mysql::{Capabilities, Edit, Flavor, NameRule},
+};
+
+/// What a MySQL session's two sides agreed on: to read the commands that the session decides on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agreed {
+    pub(super) capabilities: Capabilities,
+    pub(super) flavor: Flavor,
+    pub(super) names: NameRule,
+    /// The client's character set, as it was at the last login.
+    pub(super) charset: u16,
+    /// Whether the server heard of the client by a PROXY header.
+    pub(super) proxied: bool,
+}
+
+pub(super) async fn login_mysql(
+    client: &mut Stream,
+    answered: &mut Answered,
+    tenure: &mut Tenure,
+    visit: &Visit,
+) -> Result<Session, No> {
+    let limits = *visit.gateway.limits.borrow();
+    // the server's own patience ends soon after, and it holds that against the gateway
+    let deadline = Instant::now() + limits.login.min(MYSQL_PATIENCE);
+    let mut upstream = match answered.upstream.take() {
+        Some(upstream) => upstream,
+        None => reach(client, &tenure.permit, visit, deadline)
+            .await
+            .map_err(No::told)?,
+    };
+    let began = Instant::now();
+    let proxied = upstream.proxied();
+    let told = Told::of(&tenure.claim, tenure.permit.origin());
+    let attributes = told.attributes();
+    let greeted = upstream
+        .greeting()
+        .map(|greeting| (greeting.flavor(), greeting.names()));
+    let (flavor, names) = greeted.ok_or_else(|| {
+        No::silent(Refusal::Unreachable(
+            "the server has not greeted".to_owned(),
+        ))
+    })?;
+    let edit = Edit {
+        local_files: tenure.permit.origin().local_infile,
+        compression: true,
+        attributes: needed(flavor, proxied, &attributes),
+        forced_switch: false,
+    };
+    let rights = rights(tenure);
+    let require = visit.gateway.standing.borrow().policy.require();
+    let tls = visit.door.upstream.tls();
+    let terms = mysql::Terms {
+        authentication: require.authentication,
+        edit,
+        own_key: Some(&visit.door.mysql.own_key),
+        interrupted: async { tenure.ended().await.denial },
+    };
+    let opening = &mut answered.opening;
+    let login = mysql::login(client, &mut upstream, opening, tls.as_deref(), terms);
+    let no = match timeout_at(deadline, login).await {
+        Ok(Ok(login)) => {
+            visit.door.meters.phase(Phase::Login, began.elapsed());
+            let gone = || No::silent(Refusal::Unreachable("the server is gone".to_owned()));
+            return Ok(Session {
+                upstream: upstream.into_stream().ok_or_else(gone)?,
+                conversation: conversation(&login, rights),
+                cancel_key: None,
+                agreed: Some(Box::new(Agreed {
+                    capabilities: login.capabilities,
+                    flavor,
+                    names,
+                    charset: login.charset,
+                    proxied,
+                })),
+                turns: login.turns,
+            });
+        }
+        Ok(Err(error)) => No::of_mysql(error, tenure),
+        Err(_late) => No::silent(Refusal::Late),
+    };
+    answered.upstream = Some(upstream);
+    Err(no)
+}
+
+/// The server has heard of nothing yet: it is dialled with the permit.
+async fn reach(
+    client: &Stream,
+    permit: &Permit,
+    visit: &Visit,
+    by: Instant,
+) -> Result<Unfinished, Refusal> {
+    let within = visit.gateway.limits.borrow().dial;
+    let dialling = visit.door.upstream.connect(permit, within);
+    let stream = dial(visit, dialling).await?;
+    hear(visit, stream, client.tcp(), by).await
+}
+
+/// What the session may do now.
+pub(super) fn rights(tenure: &Tenure) -> Rights {
+    Rights {
+        init_db: true,
+        replication: true,
+        local_infile: tenure.permit.origin().local_infile,
+        kill_only: tenure.is_reserve(),
+    }
+}
+
+fn conversation(login: &mysql::LoggedIn, rights: Rights) -> Conversation {
+    if login.capabilities.and(Capabilities::COMPRESSION) != Capabilities::default() {
+        return Conversation::Unread;
+    }
+    let facts = mysql::Facts {
+        capabilities: login.capabilities,
+        extended: login.extended,
+        status: login.status,
+        mariadb: login.flavor == Flavor::MariaDb,
+    };
+    Conversation::Mysql(mysql::Conversation::new(facts, rights))
+}
+
+/// What the server is told of the client, to be read in `performance_schema.session_connect_attrs`.
+pub(super) struct Told {
+    address: String,
+    origin: Arc<str>,
+}
+
+impl Told {
+    pub(super) fn of(claim: &Claim, origin: &Origin) -> Self {
+        Self {
+            address: claim.address.to_string(),
+            origin: Arc::clone(&origin.name),
+        }
+    }
+
+    pub(super) fn attributes(&self) -> [(&str, &str); 2] {
+        [
+            ("_doorward_client", &self.address),
+            ("_doorward_origin", &self.origin),
+        ]
+    }
+}
+
+/// Oracle's server has no other way to hear of the client.
+pub(super) const fn needed<'a>(
+    flavor: Flavor,
+    proxied: bool,
+    attributes: &'a [(&'a str, &'a str)],
+) -> &'a [(&'a str, &'a str)] {
+    match flavor {
+        Flavor::MySql if !proxied => attributes,
+        Flavor::MySql | Flavor::MariaDb => &[],
+    }
+}
+
+impl Agreed {
+    /// By which commands are read.
+    pub(super) const fn reading(&self) -> Reading {
+        Reading {
+            capabilities: self.capabilities,
+            names: self.names,
+            charset: self.charset,
+        }
+    }
+}
+
+impl Tenure {
+    /// The server has not believed the client, or refused it otherwise.
+    pub(super) fn refused_by_server(&self, errno: u16) {
+        if errno == ACCESS_DENIED {
+            self.meters().auth_failure();
+        }
+    }
+}
+
+impl No {
+    pub(super) fn of_mysql(error: LoginError, tenure: &Tenure) -> Self {
+        let text = error.to_string();
+        match error {
+            // the server has said it itself
+            LoginError::Refused { errno } => {
+                tenure.refused_by_server(errno);
+                Self::silent(Refusal::UpstreamRefused(text))
+            }
+            LoginError::NoChallenge => Self::told(Refusal::NoChallenge),
+            LoginError::Cleartext => Self::told(Refusal::Cleartext),
+            LoginError::ClientLeft | LoginError::ClientBroke(_) => {
+                Self::silent(Refusal::LeftAtChallenge)
+            }
+            LoginError::ClientMalformed => Self::told(Refusal::Malformed(text)),
+            LoginError::OldPassword
+            | LoginError::Unsealed(_)
+            | LoginError::Unencrypted(_)
+            | LoginError::UpstreamClosed
+            | LoginError::UpstreamMalformed
+            | LoginError::UpstreamBroke(_) => Self::told(Refusal::Unreachable(text)),
+            LoginError::Interrupted(denial) => Self::told(Refusal::Denied(denial)),
+        }
+    }
+}
+
+/// `ER_ACCESS_DENIED_ERROR`.
+const ACCESS_DENIED: u16 = 1045;

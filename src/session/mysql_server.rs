@@ -1,0 +1,162 @@
+//! What is known of a MySQL server beyond one connection to it. Floor 3.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout};
+
+use super::Door;
+use crate::{
+    config::UpstreamProxyProtocol,
+    net::{OnBehalf, announce},
+    protocol::mysql::{self, Abandons, OnHeader, OwnKey, Unfinished, greeting_like},
+    wire::mysql::Greeting,
+};
+
+/// The MySQL server behind a door. Empty for another protocol.
+#[derive(Debug, Default)]
+pub(super) struct MysqlServer {
+    known: Mutex<Known>,
+    pub(super) abandons: Arc<Abandons>,
+    /// What clients without TLS send their passwords under.
+    pub(super) own_key: OwnKey,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How it greeted last: the pattern for greetings of ours.
+    greeting: Option<Arc<Greeting>>,
+    /// Whether it reads PROXY headers of ours; unknown before it was asked.
+    reads_headers: Option<bool>,
+    /// When a slow greeting was last spoken of.
+    complained: Option<Instant>,
+}
+
+impl MysqlServer {
+    pub(super) fn heard(&self, greeting: &Greeting) {
+        let mut known = self.lock();
+        let same = |kept: &Arc<Greeting>| {
+            kept.version() == greeting.version() && kept.capabilities() == greeting.capabilities()
+        };
+        if !known.greeting.as_ref().is_some_and(same) {
+            known.greeting = Some(Arc::new(greeting.clone()));
+        }
+    }
+
+    /// A greeting like the server's, of our own; `None` before the server was ever heard.
+    pub(super) fn greeting(&self) -> Option<Greeting> {
+        let known = self.lock().greeting.clone()?;
+        Some(greeting_like(&known))
+    }
+
+    /// Whether connections bear a header: unless the server was seen to refuse one.
+    pub(super) fn takes_headers(&self) -> bool {
+        self.lock().reads_headers.unwrap_or(true)
+    }
+
+    /// What the server made of a header. Tells whether that is news.
+    fn learned_headers(&self, taken: bool) -> bool {
+        self.lock().reads_headers.replace(taken) != Some(taken)
+    }
+
+    /// How long the server took to greet. One that looks up the name of each client's address takes seconds where that name server
+    /// is slow, and every connect with it.
+    pub(super) fn took(&self, greeting: Duration, door: &Door) {
+        if greeting < SLOW {
+            return;
+        }
+        let now = Instant::now();
+        let mut known = self.lock();
+        if known
+            .complained
+            .is_some_and(|last| now - last < COMPLAIN_EVERY)
+        {
+            return;
+        }
+        known.complained = Some(now);
+        tracing::warn!(
+            event = "upstream_slow_greeting",
+            listener = door.meters.name(),
+            upstream = %door.upstream,
+            ms = u64::try_from(greeting.as_millis()).unwrap_or(u64::MAX),
+            "the database takes long to greet; most often it looks up names in vain: skip_name_resolve=ON in its configuration ends that",
+        );
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Door {
+    /// Whether a MySQL server has been heard, and has shown what it makes of headers where it gets them. `again`: whether one that
+    /// refused them is to be asked once more.
+    pub fn knows_its_server(&self, again: bool) -> bool {
+        let known = self.mysql.lock();
+        let headers = match known.reads_headers {
+            Some(true) => true,
+            Some(false) => !again,
+            None => self.in_force().upstream_proxy_protocol == UpstreamProxyProtocol::Off,
+        };
+        known.greeting.is_some() && headers
+    }
+
+    /// Hears a MySQL server for the gateway's own sake. The connection is to be abandoned.
+    ///
+    /// # Errors
+    /// Why it is no use, for the log.
+    pub async fn knock(&self, within: Duration) -> Result<Unfinished, String> {
+        let knocking = async {
+            let stream = self.upstream.visit(within).await;
+            let stream = stream.map_err(|error| error.to_string())?;
+            let heard = self.hear(stream, OnBehalf::Gateway).await;
+            heard.map_err(|refusal| refusal.to_string())
+        };
+        let knocked = timeout(within, knocking).await;
+        knocked.unwrap_or_else(|_late| Err(format!("nothing is heard of it within {within:?}")))
+    }
+
+    /// Finds out what a MySQL server makes of the headers that it is to get. One that refuses them gets none: sessions go on without.
+    pub async fn try_headers(&self, within: Duration) {
+        if self.in_force().upstream_proxy_protocol == UpstreamProxyProtocol::Off {
+            return;
+        }
+        let looking = async {
+            let mut stream = self.upstream.visit(within).await.ok()?;
+            announce(&mut stream, OnBehalf::Gateway).await.ok()?;
+            mysql::look(stream, true, self.upstream.tls().as_deref())
+                .await
+                .ok()
+        };
+        // a refusal comes at once; what takes longer is none
+        let Ok(Some(look)) = timeout(within + LOOKING, looking).await else {
+            return;
+        };
+        let (taken, mend) = match look.on_header() {
+            OnHeader::Unclear => return,
+            OnHeader::Taken => (true, String::new()),
+            OnHeader::NotFromHere => (false, look.allowing_headers()),
+            OnHeader::Unknown => (
+                false,
+                "write `upstream_proxy_protocol: off`: this server reads no PROXY headers"
+                    .to_owned(),
+            ),
+        };
+        if self.mysql.learned_headers(taken) && !taken {
+            tracing::warn!(
+                event = "upstream_refuses_headers",
+                listener = self.meters.name(),
+                upstream = %self.upstream,
+                mend,
+                "the database refuses the gateway's PROXY headers; sessions go on without, and it sees the gateway's address",
+            );
+        }
+    }
+}
+
+/// More than a look waits for a refusal.
+const LOOKING: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_secs(1);
+const COMPLAIN_EVERY: Duration = Duration::from_secs(600);
