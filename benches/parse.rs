@@ -5,8 +5,11 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use doorward::{
-    protocol::postgres::Conversation,
-    wire::postgres::{Frames, Opening, TransactionStatus},
+    protocol::{mysql, postgres::Conversation},
+    wire::{
+        mysql::{Capabilities, Extended, Packet, Status},
+        postgres::{Frames, Opening, TransactionStatus},
+    },
 };
 
 fn opening(criterion: &mut Criterion) {
@@ -67,5 +70,57 @@ fn query(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, opening, frames, query);
+fn packets(payloads: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (payload, sequence) in payloads.iter().zip(1..) {
+        Packet::append(&mut bytes, sequence, payload);
+    }
+    bytes
+}
+
+fn mysql_conversation() -> mysql::Conversation {
+    let facts = mysql::Facts {
+        capabilities: Capabilities::DEPRECATE_EOF,
+        extended: Extended::default(),
+        status: Status::AUTOCOMMIT,
+        mariadb: false,
+    };
+    mysql::Conversation::new(facts, mysql::Rights::default())
+}
+
+fn mysql_rows(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("packets");
+    for size in [32, 128, 1024, 8192] {
+        let mut chunk = packets(&[&vec![7; size - 4]]).repeat(64 * 1024 / size);
+        // reads of a relay end anywhere
+        let cut = chunk.split_off(chunk.len() - 3);
+        chunk.splice(0..0, cut);
+        group.throughput(Throughput::Bytes(chunk.len() as u64));
+        group.bench_function(format!("conversation, rows of {size} bytes"), |bencher| {
+            let mut conversation = mysql_conversation();
+            conversation.from_client(&packets(&[b"\x03select"]));
+            conversation.from_server(&packets(&[&[1], b"\x03def"]));
+            // the first row but its last bytes, which begin the chunk
+            let row = packets(&[&vec![7; size - 4]]);
+            conversation.from_server(row.get(..size - 3).unwrap());
+            bencher.iter(|| conversation.from_server(black_box(&chunk)));
+        });
+    }
+    group.finish();
+}
+
+fn mysql_query(criterion: &mut Criterion) {
+    let mut conversation = mysql_conversation();
+    let query = packets(&[b"\x03select abalance from accounts where aid = 42"]);
+    let answer = packets(&[&[1], &[1; 40], b"\x0242", &[0xFE, 0, 0, 2, 0, 0, 0]]);
+    criterion.bench_function("packets/a query and its answer", |bencher| {
+        bencher.iter(|| {
+            conversation.from_client(black_box(&query));
+            conversation.from_server(black_box(&answer));
+            conversation.take_counts()
+        });
+    });
+}
+
+criterion_group!(benches, opening, frames, query, mysql_rows, mysql_query);
 criterion_main!(benches);

@@ -29,7 +29,11 @@ pub(super) enum Place {
     Defined {
         then: Then,
     },
-    Rows,
+    Rows {
+        /// They are a procedure's output parameters: more follows, even if only the EOF before them says so. (MySQL's
+        /// `Protocol_binary::send_parameters`; so does its client read them.)
+        output: bool,
+    },
     /// It waits for the client's file.
     File,
     Stream {
@@ -83,7 +87,7 @@ impl Dialect {
 impl Place {
     pub(super) const fn beginning(answer: Answer) -> Self {
         match answer {
-            Answer::Rows => Self::Rows,
+            Answer::Rows => Self::Rows { output: false },
             Answer::Plain
             | Answer::Statement
             | Answer::Prepared
@@ -96,7 +100,7 @@ impl Place {
     #[inline]
     pub(super) const fn dull_below(self) -> Option<u8> {
         match self {
-            Self::Rows => Some(0xFE),
+            Self::Rows { .. } => Some(0xFE),
             Self::Stream { .. } => Some(99),
             Self::First | Self::Definitions { .. } | Self::Defined { .. } | Self::File => None,
         }
@@ -131,10 +135,15 @@ impl Place {
                 if then == Then::Rows && status.has(Status::CURSOR_EXISTS) {
                     return Ok(self.result_over(answer, status));
                 }
-                Ok(self.follow(dialect, then))
+                let part = self.follow(dialect, then);
+                if let Self::Rows { output } = self {
+                    *output = answer == Answer::Statement && status.has(OUTPUT);
+                }
+                Ok(part)
             }
-            Self::Rows if is_end => self.end(answer, packet),
-            Self::Rows => Ok(Heard::Part),
+            Self::Rows { output: true } if is_end => Ok(self.go_to(Self::First)),
+            Self::Rows { .. } if is_end => self.end(answer, packet),
+            Self::Rows { .. } => Ok(Heard::Part),
             Self::Stream { leaving } => Ok(match (answer, head) {
                 // COM_RES_COMPLETE after COM_EXIT, COM_RES_ERROR
                 (Answer::Stream(Stream::Clone), [99, ..]) if leaving => Heard::Last(None),
@@ -199,7 +208,7 @@ impl Place {
 
     fn follow(&mut self, dialect: Dialect, then: Then) -> Heard {
         match then {
-            Then::Rows => self.go_to(Self::Rows),
+            Then::Rows => self.go_to(Self::Rows { output: false }),
             Then::Columns { left: 0, .. } => Heard::Last(None),
             Then::Columns { left, told } => {
                 let none = Then::Columns { left: 0, told };
@@ -243,3 +252,7 @@ const fn columns(head: &[u8]) -> Option<(u16, &[u8])> {
         _ => None,
     }
 }
+
+/// The flags before a procedure's output parameters.
+const OUTPUT: Status =
+    Status::from_bits(Status::PS_OUT_PARAMETERS.bits() | Status::MORE_RESULTS.bits());

@@ -4,11 +4,10 @@
 //! never guessed; sequence ids tell nothing here. A packet that has no place in the answer that is due ends the session.
 //! (MySQL internals, *Command Phase*; the servers' `sql_parse.cc`.)
 
-use std::collections::VecDeque;
-
 use super::{
     answer::{Dialect, Heard, Misplaced, Place},
     command::{Answer, Command, Guard, Stream},
+    owed::Owed,
 };
 use crate::{
     protocol::{Counts, Hold, Standing},
@@ -69,20 +68,6 @@ struct State {
     explained: bool,
     breach: Option<&'static str>,
     counts: Counts,
-}
-
-/// The answers that the server owes, in order.
-#[derive(Debug, Default)]
-struct Owed {
-    first: Option<Answer>,
-    /// Most clients wait for an answer before they send the next command, and have none here.
-    more: VecDeque<Answer>,
-    last: Option<Answer>,
-    count: u16,
-    /// A packet of the first one has come.
-    begun: bool,
-    /// A command without an answer was sent after the last one of those with one.
-    followed: bool,
 }
 
 /// What the client is in the middle of.
@@ -216,9 +201,11 @@ impl Conversation {
         let waits = match state.held {
             Held::No | Held::Agreed => false,
             Held::Cut => return Some(Hold::More),
-            Held::Crowd => state.owed.is_full(),
-            Held::Stream => matches!(state.owed.last, Some(Answer::Stream(_))),
-            Held::Guarded if state.owed.count == 0 => return Some(Hold::Command),
+            Held::Crowd => state.owed.is_crowded(),
+            Held::Stream => matches!(state.owed.last(), Some(Answer::Stream(_))),
+            Held::Guarded if state.owed.is_nothing() && self.server.at_boundary() => {
+                return Some(Hold::Command);
+            }
             Held::Guarded => true,
         };
         if waits { Some(Hold::Answers) } else { None }
@@ -229,7 +216,8 @@ impl Conversation {
         let idle = Standing::Idle {
             in_transaction: state.status.has(Status::IN_TRANSACTION),
         };
-        let whole = state.owed.count - u16::from(state.saying == Saying::Command);
+        let unsaid = u16::from(state.saying == Saying::Command);
+        let whole = state.owed.count().saturating_sub(unsaid);
         match (state.place, state.saying) {
             (Place::File, Saying::File { .. }) => Standing::Asking,
             (Place::File | Place::Stream { .. }, _) => idle,
@@ -250,7 +238,7 @@ impl Conversation {
 
     pub const fn quiet(&self) -> bool {
         let state = &self.state;
-        state.owed.count == 0
+        state.owed.is_nothing()
             && state.sure
             && !state.status.has(Status::IN_TRANSACTION)
             && matches!((state.saying, state.held), (Saying::Nothing, Held::No))
@@ -268,7 +256,7 @@ impl Conversation {
     pub fn farewell(&self, error: &ErrPacket<'_>) -> Vec<u8> {
         let last = if self.state.place == Place::File {
             self.client.sequence()
-        } else if self.state.owed.begun {
+        } else if self.state.owed.has_begun() {
             self.server.sequence()
         } else {
             // as after a command that has not been answered: clients take no other from an idle server
@@ -313,7 +301,7 @@ impl Conversation {
             };
             return true;
         }
-        if let Some(Answer::Stream(stream)) = state.owed.last
+        if let Some(Answer::Stream(stream)) = state.owed.last()
             && (stream == Stream::Clone || command != Command::QUIT)
         {
             return state.says_in(stream, first);
@@ -323,7 +311,7 @@ impl Conversation {
             return state.says_aside(Saying::Aside);
         }
         let guarded = match command.guard() {
-            Guard::User if state.owed.count > 0 => {
+            Guard::User if !state.owed.is_nothing() => {
                 state.breach = Some("another user is asked for while a command is not answered");
                 return false;
             }
@@ -374,7 +362,7 @@ impl State {
             self.held = Held::Crowd;
             return false;
         }
-        if self.owed.count == 0 {
+        if self.owed.is_nothing() {
             self.place = Place::beginning(answer);
         }
         self.owed.push(answer);
@@ -385,7 +373,7 @@ impl State {
 
     const fn says_aside(&mut self, what: Saying) -> bool {
         self.saying = what;
-        self.owed.followed = true;
+        self.owed.goes_on();
         true
     }
 
@@ -432,22 +420,23 @@ impl State {
         packet: &Start<SERVER_START>,
     ) -> Result<(), &'static str> {
         if packet.head().first() == Some(&0xFF) {
-            if !dialect.is_progress(packet.head()) {
+            if dialect.is_progress(packet.head()) {
+                self.owed.begin();
+            } else {
                 self.failed();
             }
-            self.owed.begun = self.owed.count > 0;
             return Ok(());
         }
-        let Some(answer) = self.owed.first else {
+        let Some(answer) = self.owed.first() else {
             return Err("the database answers what nobody asked");
         };
-        self.owed.begun = true;
+        self.owed.begin();
         match self.place.hear(answer, dialect, packet) {
             Ok(Heard::Part) if self.place != Place::File => Ok(()),
             Ok(Heard::Part) if !rights.local_infile => {
                 Err("the database asks for a file of the client's, which no rule allows")
             }
-            Ok(Heard::Part) if !self.owed.is_one() || self.saying != Saying::Nothing => {
+            Ok(Heard::Part) if !self.owed.is_one_alone() || self.saying != Saying::Nothing => {
                 Err("the database asks for a file where the client has gone on to something else")
             }
             Ok(Heard::Part) => Ok(()),
@@ -473,65 +462,18 @@ impl State {
 
     fn failed(&mut self) {
         self.explained = true;
-        if self.place == Place::File && self.owed.count > 0 {
+        if self.place == Place::File {
             // both servers take a file to its end before they complain of it
             self.breach = Some("the database takes no more of a file");
         }
-        if self.owed.first == Some(Answer::Statement) {
+        if self.owed.first() == Some(Answer::Statement) {
             self.sure = false;
         }
         self.pay();
     }
 
     fn pay(&mut self) {
-        self.place = match self.owed.pop() {
-            Some(next) => Place::beginning(next),
-            None => Place::First,
-        };
-    }
-}
-
-impl Owed {
-    const NOTHING: Self = Self {
-        first: None,
-        more: VecDeque::new(),
-        last: None,
-        count: 0,
-        begun: false,
-        followed: false,
-    };
-
-    const fn is_full(&self) -> bool {
-        self.count >= MOST_OWED
-    }
-
-    /// Whether one answer is owed, and nothing was sent after its command.
-    const fn is_one(&self) -> bool {
-        self.count == 1 && !self.followed
-    }
-
-    #[inline]
-    fn push(&mut self, answer: Answer) {
-        if self.first.is_none() {
-            self.first = Some(answer);
-        } else {
-            self.more.push_back(answer);
-        }
-        self.last = Some(answer);
-        self.count += 1;
-        self.followed = false;
-    }
-
-    /// Gives the answer that comes next.
-    #[inline]
-    fn pop(&mut self) -> Option<Answer> {
-        self.begun = false;
-        self.first = self.more.pop_front();
-        self.count = self.count.saturating_sub(1);
-        if self.count == 0 {
-            *self = Self::NOTHING;
-        }
-        self.first
+        self.place = self.owed.pay().map_or(Place::First, Place::beginning);
     }
 }
 
@@ -548,8 +490,6 @@ const QUIT: &[u8] = b"\x01\0\0\0\x01";
 const CLIENT_START: usize = 5;
 /// A header, and what an OK may have before the end of its status flags.
 const SERVER_START: usize = 4 + 21;
-/// Answers that may be owed before the client has to wait.
-const MOST_OWED: u16 = 1024;
 
 #[cfg(test)]
 #[path = "conversation_tests.rs"]

@@ -15,6 +15,7 @@
 //! | `asked` | a command that the session decides on, read whole |
 //! | `command` | what a command means for that |
 //! | `answer` | where the answer to a command ends |
+//! | `owed` | the answers that a server owes |
 //! | `look` | how a server greets, and refuses one who is nobody: for `doorward check` |
 //! | `refuse` | the codes and words of a no |
 //!
@@ -33,6 +34,7 @@ mod leg;
 mod legs;
 mod login;
 mod look;
+mod owed;
 #[cfg(test)]
 mod players;
 mod refuse;

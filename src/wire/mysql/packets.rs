@@ -209,3 +209,104 @@ impl<const MOST: usize> Start<MOST> {
 const fn clamp(length: usize) -> u32 {
     length as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        crate::wire::mysql::Packet::append(&mut bytes, sequence, payload);
+        bytes
+    }
+
+    fn starts(packets: &mut Packets<9>, mut bytes: &[u8]) -> Vec<(u32, u8, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some(start) = packets.begin(&mut bytes) {
+            all.push((start.length(), start.sequence(), start.head().to_vec()));
+        }
+        assert!(bytes.is_empty());
+        all
+    }
+
+    #[test]
+    fn a_payload_of_several_packets_is_told_once() {
+        for length in [0xFF_FFFF, 0xFF_FFFF + 1, 2 * 0xFF_FFFF] {
+            let bytes = [packet(0, &vec![7; length]), packet(0, b"next")].concat();
+            let expected = [(0xFF_FFFF, 0, vec![7; 5]), (4, 0, b"next".to_vec())];
+            let mut packets = Packets::new();
+            assert_eq!(starts(&mut packets, &bytes), expected, "{length}");
+            assert!(packets.at_boundary());
+            // cut around the headers of the parts
+            for cut in [0xFF_FFFF + 3, 0xFF_FFFF + 4, 0xFF_FFFF + 6] {
+                let mut packets = Packets::new();
+                assert_eq!(starts(&mut packets, &bytes[..cut]), expected[..1]);
+                assert!(!packets.at_boundary(), "{length} {cut}");
+                assert_eq!(starts(&mut packets, &bytes[cut..]), expected[1..]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_payload_ends_before_the_next_one() {
+        let bytes = [packet(0, &vec![7; 0xFF_FFFF]), packet(0, b"next")].concat();
+        let end = bytes.len() - 8;
+        for cut in [5, 100, 0xFF_FFFF + 4, 0xFF_FFFF + 6] {
+            let mut packets: Packets<5> = Packets::new();
+            let mut rest = &bytes[..cut];
+            packets.begin(&mut rest);
+            packets.finish(&mut rest);
+            assert!(rest.is_empty() && !packets.at_boundary(), "{cut}");
+            let mut rest = &bytes[cut..];
+            packets.finish(&mut rest);
+            assert!(packets.at_boundary(), "{cut}");
+            assert_eq!(rest, &bytes[end..], "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_state_stays_small() {
+        assert!(size_of::<Packets<25>>() <= 36);
+        assert!(size_of::<Packets<5>>() <= 16);
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_the_stream_anywhere_tells_the_same_packets(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..12),
+            cuts in prop::collection::vec(1usize..30, 1..40),
+            mark in any::<u8>(),
+        ) {
+            let bytes: Vec<u8> = payloads.iter().flat_map(|payload| packet(3, payload)).collect();
+            let mut whole = Packets::new();
+            let expected = starts(&mut whole, &bytes);
+            prop_assert_eq!(expected.len(), payloads.len());
+            let (mut parts, mut told, mut rest) = (Packets::new(), Vec::new(), &bytes[..]);
+            let mut dull = Packets::<9>::new();
+            let mut sharp = Vec::new();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (part, after) = rest.split_at((*cut).min(rest.len()));
+                told.extend(starts(&mut parts, part));
+                let mut part = part;
+                loop {
+                    dull.skip_below(mark, &mut part);
+                    let Some(start) = dull.begin(&mut part) else { break };
+                    sharp.push((start.length(), start.sequence(), start.head().to_vec()));
+                }
+                rest = after;
+            }
+            prop_assert_eq!(&told, &expected);
+            prop_assert_eq!(parts, whole);
+            prop_assert!(dull.at_boundary());
+            // nothing is skipped but what may be
+            let kept = |all: &[(u32, u8, Vec<u8>)]| -> Vec<(u32, u8, Vec<u8>)> {
+                all.iter().filter(|(_, _, head)| head.first().is_none_or(|first| *first >= mark)).cloned().collect()
+            };
+            prop_assert_eq!(kept(&sharp), kept(&expected));
+        }
+    }
+}
