@@ -156,10 +156,7 @@ fn an_unknown_certificate_is_verified_by_the_password_and_only_by_the_right_one(
         if server.kind == Kind::Newest {
             assert_eq!(asked.worked(), "app@shop");
         } else {
-            assert!(
-                asked.failed().contains("TLS/SSL error"),
-                "{asked:?}"
-            );
+            assert!(asked.failed().contains("TLS/SSL error"), "{asked:?}");
         }
     }
 }

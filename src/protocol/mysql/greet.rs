@@ -239,3 +239,7 @@ async fn peek(socket: &TcpStream) -> io::Result<Option<u8>> {
 
 /// The content type of a TLS record that holds a `ClientHello`.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+#[cfg(test)]
+#[path = "greet_tests.rs"]
+mod tests;

@@ -150,11 +150,11 @@ impl Server {
                 leg.send(&[1, 4]).await.unwrap();
                 let answer = hear(leg, seen).await;
                 let hides = matches!(self.way, Way::Tls | Way::Unix);
-                self.password_in(leg, seen, answer, (hides, 2), nonce).await == Some(clear)
+                self.password_in(leg, seen, answer, (hides, 2, nonce)).await == Some(clear)
             }
             plugin::SHA256 => {
                 let hides = self.way == Way::Tls;
-                self.password_in(leg, seen, answer, (hides, 1), nonce).await == Some(clear)
+                self.password_in(leg, seen, answer, (hides, 1, nonce)).await == Some(clear)
             }
             plugin::CLEAR | plugin::DIALOG => answer == clear,
             plugin::ED25519 => answer == opaque(self.password, 64),
@@ -172,8 +172,7 @@ impl Server {
         leg: &mut Leg<S>,
         seen: &mut Seen,
         answer: Vec<u8>,
-        (hides, request): (bool, u8),
-        nonce: Nonce,
+        (hides, request, nonce): (bool, u8, Nonce),
     ) -> Option<Vec<u8>> {
         if hides {
             return Some(answer);
@@ -238,7 +237,9 @@ impl Client {
                     seal(pem, &clear, &nonce).unwrap()
                 }
                 AuthPacket::Raw(_) if plugin == plugin::PARSEC => opaque(self.password, 96),
-                other => panic!("{other:?}"),
+                AuthPacket::NextFactor { .. } | AuthPacket::MoreData(_) | AuthPacket::Raw(_) => {
+                    panic!("{packet:?}")
+                }
             };
             leg.send(&answer).await.map_err(|_left| 0_u16)?;
         }

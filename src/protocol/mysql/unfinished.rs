@@ -334,3 +334,7 @@ const WITHIN: Duration = Duration::from_secs(2);
 const MAX_STEPS: usize = 24;
 const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0e;
+
+#[cfg(test)]
+#[path = "unfinished_tests.rs"]
+mod tests;
