@@ -20,11 +20,7 @@ use super::{
     super::players::{parsed_greeting, response},
     *,
 };
-use crate::{
-    policy::Reason,
-    protocol::{Words, mysql},
-    wire::mysql::{AuthPacket, Capabilities, FirstPacket, Flavor, Packet, plugin},
-};
+use crate::wire::mysql::{Capabilities, FirstPacket, Flavor, Packet, plugin};
 
 /// A client's socket, and the gateway's end of it.
 async fn connected() -> (TcpStream, TcpStream) {
@@ -289,50 +285,4 @@ async fn a_greeting_of_ours_has_an_id_and_a_nonce_of_its_own() {
         assert_eq!(ours.version(), server.version());
     }
     assert_ne!(one.nonce(), other.nonce());
-}
-
-#[tokio::test]
-async fn a_refusal_begins_as_the_servers_do_and_has_the_next_number() {
-    let said = app("app", 1);
-    let (greeted, _client) = door(async |client, _| say(client, &said).await).await;
-    let greeted = greeted.unwrap();
-    let words = Words {
-        message: "doorward: no, ref 1".to_owned(),
-        hint: Some("Ask."),
-    };
-    for (reason, code, begins) in [
-        (
-            Reason::UserNotAllowed,
-            1045,
-            "Access denied for user 'app': doorward: no, ref 1. Ask.",
-        ),
-        (
-            Reason::DatabaseNotAllowed,
-            1044,
-            "Access denied for user 'app': ",
-        ),
-        (
-            Reason::TlsRequired,
-            3159,
-            "Connections using insecure transport are prohibited",
-        ),
-        (Reason::UpstreamUnreachable, 1105, "doorward: no"),
-    ] {
-        let packet = mysql::refusal(&greeted.opening, reason, &words).unwrap();
-        let (sequence, payload) = read(&mut &packet[..]).await;
-        let Ok(AuthPacket::Err { errno, message, .. }) =
-            AuthPacket::parse(&payload, Capabilities::default())
-        else {
-            panic!("{payload:?}")
-        };
-        assert_eq!((sequence, errno), (2, code));
-        let message = String::from_utf8_lossy(message);
-        assert!(message.starts_with(begins), "{message}");
-    }
-    assert!(mysql::refusal(&greeted.opening, Reason::OpeningTimeout, &words).is_none());
-    let packet = mysql::instead_of_greeting(Reason::NoOrigin, &words).unwrap();
-    assert!(
-        packet[3..].starts_with(b"\0\xff\x6a\x04doorward: no"),
-        "no SQLSTATE"
-    );
 }

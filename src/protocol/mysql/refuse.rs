@@ -126,3 +126,94 @@ const DATABASE_DENIED: u16 = 1044;
 const RIGHT_MISSING: u16 = 1227;
 /// `ER_SECURE_TRANSPORT_REQUIRED`.
 const TLS_REQUIRED: u16 = 3159;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        wire::Parsed,
+        wire::mysql::{AuthPacket, Capabilities, HEADER, WireError},
+    };
+
+    const WHOM: Whom<'_> = Whom {
+        user: "app",
+        database: Some("shop"),
+    };
+
+    fn words() -> Words {
+        Words {
+            message: "doorward: no, ref 1".to_owned(),
+            hint: Some("Ask."),
+        }
+    }
+
+    fn read(packet: &[u8]) -> (u8, u16, String) {
+        let Ok(Parsed::Done(packet, _)) = Packet::parse(packet, 1024) else {
+            panic!("{packet:?}")
+        };
+        match AuthPacket::parse(packet.payload, Capabilities::default()) {
+            Ok(AuthPacket::Err { errno, message, .. }) => {
+                let message = String::from_utf8_lossy(message).into_owned();
+                (packet.sequence, errno, message)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_begins_as_the_servers_do_and_has_the_next_number() {
+        for (reason, code, text) in [
+            (
+                Reason::UserNotAllowed,
+                1045,
+                "Access denied for user 'app': doorward: no, ref 1. Ask.",
+            ),
+            (
+                Reason::DatabaseNotAllowed,
+                1044,
+                "Access denied for user 'app' to database 'shop': doorward: no, ref 1. Ask.",
+            ),
+            (
+                Reason::TlsRequired,
+                3159,
+                "Connections using insecure transport are prohibited: doorward: no, ref 1. Ask.",
+            ),
+            (
+                Reason::UpstreamUnreachable,
+                1105,
+                "doorward: no, ref 1. Ask.",
+            ),
+        ] {
+            let packet = refusal(WHOM, 3, reason, &words()).unwrap();
+            assert_eq!(read(&packet), (3, code, text.to_owned()));
+        }
+        assert!(refusal(WHOM, 3, Reason::OpeningTimeout, &words()).is_none());
+    }
+
+    /// Oracle's client would print the marker of a SQLSTATE as part of the text.
+    #[test]
+    fn in_place_of_a_greeting_there_is_no_sqlstate() {
+        for (reason, code) in [(Reason::NoOrigin, 1130_u16), (Reason::LimitGlobal, 1040)] {
+            let packet = instead_of_greeting(reason, &words()).unwrap();
+            assert_eq!(packet[3], 0);
+            let [low, high] = code.to_le_bytes();
+            let expected = [&[0xff, low, high], &b"doorward: no"[..]].concat();
+            assert!(packet[HEADER..].starts_with(&expected), "{packet:?}");
+        }
+    }
+
+    #[test]
+    fn the_server_s_own_refusal_goes_on_as_it_is() {
+        let refusal = b"\xff\x10\x04Too many connections";
+        let packet = passed_on(refusal);
+        assert_eq!(packet[..HEADER], [23, 0, 0, 0]);
+        assert_eq!(packet[HEADER..], *refusal);
+    }
+
+    #[test]
+    fn a_malformed_opening_is_told_what_is_wrong() {
+        let error = OpeningError::Packet(WireError::OldProtocol);
+        assert_eq!(read(&malformed(error, 2)).1, 1251);
+        assert_eq!(read(&malformed(OpeningError::OutOfOrder, 1)).1, 1156);
+    }
+}
