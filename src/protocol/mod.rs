@@ -80,7 +80,8 @@ impl Opening {
 #[derive(Debug)]
 pub enum Conversation {
     Postgres(postgres::Conversation),
-    Mysql(mysql::Conversation),
+    /// Boxed: it is larger, and the sessions of the other protocol need not be.
+    Mysql(Box<mysql::Conversation>),
     /// Compressed, and passed on unread.
     Unread,
 }

@@ -137,7 +137,7 @@ fn conversation(login: &mysql::LoggedIn, rights: Rights) -> Conversation {
         status: login.status,
         mariadb: login.flavor == Flavor::MariaDb,
     };
-    Conversation::Mysql(mysql::Conversation::new(facts, rights))
+    Conversation::Mysql(Box::new(mysql::Conversation::new(facts, rights)))
 }
 
 /// What the server is told of the client, to be read in `performance_schema.session_connect_attrs`.
