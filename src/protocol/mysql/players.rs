@@ -1,4 +1,4 @@
-//! A client and a server that log in as the real ones do, each by what it believes of its own leg. For tests.
+//! A client and a server that log in as the real ones do, each by what it believes of its own leg. For tests. Floor 2.
 
 use std::sync::LazyLock;
 

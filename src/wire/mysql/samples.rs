@@ -1,4 +1,4 @@
-//! Answers to a greeting, put together field by field, for tests.
+//! Answers to a greeting, put together field by field, for tests. Floor 0.
 
 use super::{
     Attributes, Capabilities, ClientOpening, Edit, Extended, Flavor, HandshakeResponse, NameRule,
