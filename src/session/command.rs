@@ -67,6 +67,7 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
         }
         Verdict::Denied(denied) => {
             mysql::forget_command(held, size);
+            conversation.dealt_with();
             let told = tell(client, denied.packet(tenure, 1)).await;
             told.or_else(|| denied.ends.then_some(End::Breach))
         }
@@ -205,6 +206,7 @@ async fn change_user(
             None
         }
         Ok(Err((LoginError::Refused { errno }, _))) => {
+            conversation.dealt_with();
             tenure.refused_by_server(errno);
             None
         }

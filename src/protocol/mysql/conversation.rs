@@ -105,18 +105,12 @@ enum Held {
 impl Conversation {
     /// Both sides stand right after the login.
     pub const fn new(facts: Facts, rights: Rights) -> Self {
-        let Facts {
-            capabilities,
-            extended,
-            status,
-            mariadb,
-        } = facts;
         Self {
             client: Packets::new(),
             server: Packets::new(),
-            dialect: Dialect::new(capabilities, extended, mariadb),
+            dialect: Dialect::new(facts.capabilities, facts.extended, facts.mariadb),
             rights,
-            state: State::after_login(status),
+            state: State::after_login(facts.status),
         }
     }
 
@@ -136,6 +130,11 @@ impl Conversation {
     /// `COM_CHANGE_USER`, whose dialogue is the session's own.
     pub const fn let_pass(&mut self) {
         self.state.held = Held::Agreed;
+    }
+
+    /// The session has dealt with that command itself, and the server does not hear of it.
+    pub const fn dealt_with(&mut self) {
+        self.state.held = Held::No;
     }
 
     /// Tells how many of the bytes may go to the server; why not all of them, [`hold`](Self::hold) tells.

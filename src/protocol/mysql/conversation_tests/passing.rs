@@ -74,6 +74,22 @@ fn the_session_decides_only_when_the_last_answer_is_there_to_its_end() {
 }
 
 #[test]
+fn a_command_that_the_session_has_dealt_with_is_gone() {
+    let rights = Rights {
+        init_db: true,
+        ..Rights::default()
+    };
+    let mut conversation = Conversation::new(facts(DIALECTS[0]), rights);
+    conversation.from_client(&packet(0, &asked("init")));
+    assert_eq!(conversation.hold(), Some(Hold::Command));
+    conversation.dealt_with();
+    assert_eq!(conversation.hold(), None);
+    assert!(conversation.quiet());
+    go_on(&mut conversation, "ping/ok", DIALECTS[0]);
+    assert_eq!(conversation.from_client(&packet(0, &asked("init"))), 0);
+}
+
+#[test]
 fn each_right_holds_its_own_commands() {
     let none = Rights::default();
     let cases: [(Rights, &[&str]); 4] = [
