@@ -108,6 +108,8 @@ pub enum Hold {
     Answers,
     /// The next command is one that the session has to decide on; everything before it is answered.
     Command,
+    /// The server has answered a command that the session decided on, and the session has not taken note of it.
+    Answered { ok: bool },
     /// One side did what the session may not do, and the session ends. Says what, for the client and the log.
     Breach(&'static str),
 }

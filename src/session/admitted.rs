@@ -13,7 +13,7 @@ use super::{
     relay::{Closed, End, Line, Order, Orders, Relay, Turn},
     report,
     stages::Visit,
-    tenure::{Change, Revocation, Tenure},
+    tenure::{Change, Prospect, Revocation, Tenure},
 };
 use crate::{
     meter::Attendance,
@@ -106,6 +106,7 @@ impl LoggedIn {
         let rule = Rule {
             tenure: self.tenure,
             agreed: self.agreed,
+            prospect: None,
             ending: None,
         };
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
@@ -152,6 +153,8 @@ fn finish(
 pub(super) struct Rule {
     pub(super) tenure: Tenure,
     pub(super) agreed: Option<Box<Agreed>>,
+    /// What the session becomes if the server agrees to the command that was let pass.
+    pub(super) prospect: Option<Box<Prospect>>,
     /// The order to end that was given, so that only a stricter one follows.
     pub(super) ending: Option<Box<Revocation>>,
 }

@@ -24,7 +24,7 @@ use crate::{
     net::Stream,
     policy::{Claim, Denial, Reason, Replication},
     protocol::{
-        Conversation,
+        Conversation, Hold,
         mysql::{self, Asked, LoginError, Whom},
     },
     wire::mysql::{ChangeUser, Edit, WireError},
@@ -43,6 +43,14 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
     let (Conversation::Mysql(conversation), Some(agreed)) = (conversation, &orders.agreed) else {
         return Some(End::Breach);
     };
+    if let Some(Hold::Answered { ok }) = conversation.hold() {
+        conversation.noted();
+        let prospect = orders.prospect.take().filter(|_| ok);
+        if let Some(prospect) = prospect {
+            becomes(relay, *prospect);
+        }
+        return None;
+    }
     let size = match timeout_at(by, mysql::whole_command(client, held)).await {
         Ok(Ok(Some(size))) => size,
         Ok(Err(_gone)) => return Some(End::ClientLeft),
@@ -52,12 +60,14 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
     let tenure = &mut orders.tenure;
     match judge(tenure, command, agreed) {
         Verdict::Passes(prospect) => {
-            let moved = prospect.is_some_and(|prospect| tenure.adopt(prospect));
             conversation.let_pass();
-            conversation.set_rights(rights(tenure));
-            if moved {
-                let meters = tenure.meters();
-                relay.move_to(meters);
+            match prospect {
+                // a stream has no yes at its beginning: the right is kept watch over at once
+                Some(prospect) if prospect.claim().replication.is_some() => {
+                    becomes(relay, prospect);
+                }
+                // the session is that when the server has said yes
+                pending => orders.prospect = pending.map(Box::new),
             }
             None
         }
@@ -75,6 +85,23 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
             let told = tell(client, Some(mysql::malformed(error.into(), 1))).await;
             told.or(Some(End::Breach))
         }
+    }
+}
+
+/// The session is from now on what it was considered as.
+fn becomes(relay: &mut Relay<Stream, Stream, Rule>, prospect: Prospect) {
+    let Interlude {
+        conversation,
+        orders,
+        ..
+    } = relay.interlude();
+    let moved = orders.tenure.adopt(prospect);
+    if let Conversation::Mysql(conversation) = conversation {
+        conversation.set_rights(rights(&orders.tenure));
+    }
+    if moved {
+        let meters = orders.tenure.meters();
+        relay.move_to(meters);
     }
 }
 

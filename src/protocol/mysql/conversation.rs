@@ -7,11 +7,13 @@
 use super::{
     answer::{Dialect, Heard, Misplaced, Place},
     command::{Answer, Command, Guard, Stream},
+    facts::{Facts, Rights},
     owed::Owed,
+    places::{Agreed, Held, Saying},
 };
 use crate::{
     protocol::{Counts, Hold, Standing},
-    wire::mysql::{Capabilities, ErrForm, ErrPacket, Extended, Packets, Start, Status},
+    wire::mysql::{ErrForm, ErrPacket, Packets, Start, Status},
 };
 
 /// Follows a session after its login.
@@ -22,35 +24,6 @@ pub struct Conversation {
     dialect: Dialect,
     rights: Rights,
     state: State,
-}
-
-/// What the two sides agreed on in their login.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts {
-    /// The capabilities that both have.
-    pub capabilities: Capabilities,
-    /// MariaDB's own, that both have.
-    pub extended: Extended,
-    /// Of the OK that ended the login.
-    pub status: Status,
-    pub mariadb: bool,
-}
-
-/// What the session may do, and what it has to ask about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four rights, each of which holds for itself"
-)]
-pub struct Rights {
-    /// `COM_INIT_DB` is held for the session to decide.
-    pub init_db: bool,
-    /// The commands of a replica are held for the session to decide.
-    pub replication: bool,
-    /// The server may ask for a file of the client's.
-    pub local_infile: bool,
-    /// Every command is held for the session to decide, but the one that takes leave.
-    pub kill_only: bool,
 }
 
 #[derive(Debug)]
@@ -67,39 +40,8 @@ struct State {
     /// The server's last word was an error: if it closes now, it has said why.
     explained: bool,
     breach: Option<&'static str>,
+    agreed: Agreed,
     counts: Counts,
-}
-
-/// What the client is in the middle of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Saying {
-    Nothing,
-    /// The command to which the last answer is owed.
-    Command,
-    /// A command without an answer, or what it says in a stream.
-    Aside,
-    LongData,
-    /// The statement that the long data are for is still to come.
-    LongDataSaid,
-    File {
-        last: bool,
-    },
-}
-
-/// Why bytes of the client were held, when they last were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    No,
-    /// The rest of a packet's start has to come.
-    Cut,
-    /// Too many answers are owed.
-    Crowd,
-    /// A stream has to end.
-    Stream,
-    /// The session has to decide.
-    Guarded,
-    /// The session has decided: the command may pass.
-    Agreed,
 }
 
 impl Conversation {
@@ -127,9 +69,16 @@ impl Conversation {
     }
 
     /// The session has decided that the command before which it [stands](Hold::Command) passes when it is offered again. Not for
-    /// `COM_CHANGE_USER`, whose dialogue is the session's own.
+    /// `COM_CHANGE_USER`, whose dialogue is the session's own. Of the server's answer the session [hears](Hold::Answered) before
+    /// anything else passes.
     pub const fn let_pass(&mut self) {
         self.state.held = Held::Agreed;
+        self.state.agreed = Agreed::Passes;
+    }
+
+    /// The session has taken note of the answer.
+    pub const fn noted(&mut self) {
+        self.state.agreed = Agreed::Nothing;
     }
 
     /// The session has dealt with that command itself, and the server does not hear of it.
@@ -144,7 +93,7 @@ impl Conversation {
             self.state.held = Held::No;
         }
         let mut rest = bytes;
-        while self.state.breach.is_none() {
+        while self.state.breach.is_none() && !self.state.has_news() {
             self.client.finish(&mut rest);
             if !self.client.at_boundary() {
                 break;
@@ -196,6 +145,9 @@ impl Conversation {
         let state = &self.state;
         if let Some(breach) = state.breach {
             return Some(Hold::Breach(breach));
+        }
+        if let Agreed::Answered { ok } = state.agreed {
+            return Some(Hold::Answered { ok });
         }
         let waits = match state.held {
             Held::No | Held::Agreed => false,
@@ -348,6 +300,7 @@ impl State {
             terminated: false,
             explained: false,
             breach: None,
+            agreed: Agreed::Nothing,
             counts: Counts {
                 flights: 0,
                 transactions: 0,
@@ -365,6 +318,9 @@ impl State {
             self.place = Place::beginning(answer);
         }
         self.owed.push(answer);
+        if self.agreed == Agreed::Passes {
+            self.agreed = Agreed::Asked;
+        }
         self.saying = Saying::Command;
         self.explained = false;
         true
@@ -457,6 +413,7 @@ impl State {
             self.sure = true;
         }
         self.pay();
+        self.agreed_is(true);
     }
 
     fn failed(&mut self) {
@@ -469,6 +426,19 @@ impl State {
             self.sure = false;
         }
         self.pay();
+        self.agreed_is(false);
+    }
+
+    /// The first answer that was owed has come. Commands are agreed to when nothing is owed, so it is theirs.
+    const fn agreed_is(&mut self, ok: bool) {
+        if matches!(self.agreed, Agreed::Asked) {
+            self.agreed = Agreed::Answered { ok };
+        }
+    }
+
+    /// Whether the session has to hear of an answer first.
+    const fn has_news(&self) -> bool {
+        matches!(self.agreed, Agreed::Answered { .. })
     }
 
     fn pay(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::mysql::Packet;
+use crate::wire::mysql::{Capabilities, Extended};
 
 #[path = "conversation_tests/generated.rs"]
 mod generated;

@@ -13,7 +13,9 @@
 //! | `leg` | packets and their numbers on one side of a login |
 //! | `conversation` | what stands open in a session, from packet headers and a few first bytes |
 //! | `asked` | a command that the session decides on, read whole |
+//! | `facts` | what the conversation is told of its session |
 //! | `command` | what a command means for that |
+//! | `places` | where the client's side of a conversation stands |
 //! | `answer` | where the answer to a command ends |
 //! | `owed` | the answers that a server owes |
 //! | `look` | how a server greets, and refuses one who is nobody: for `doorward check` |
@@ -28,6 +30,7 @@ mod asked;
 mod command;
 mod conversation;
 mod exchange;
+mod facts;
 mod greet;
 mod identity;
 mod leg;
@@ -35,6 +38,7 @@ mod legs;
 mod login;
 mod look;
 mod owed;
+mod places;
 #[cfg(test)]
 mod players;
 mod refuse;
@@ -43,7 +47,8 @@ mod unfinished;
 
 pub use answered::Answered;
 pub use asked::{Asked, Reading, forget_command, whole_command};
-pub use conversation::{Conversation, Facts, Rights};
+pub use conversation::Conversation;
+pub use facts::{Facts, Rights};
 pub use greet::{GreetError, Greeted, Greeting, Opening, OpeningError, greet, greeting_like};
 pub use identity::{identity, other_identity};
 pub use legs::Way;

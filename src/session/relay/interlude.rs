@@ -78,19 +78,25 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         Ok(true)
     }
 
-    /// Whether the session stands before a command that it has to decide on, with all before it answered and delivered.
+    /// Whether the session stands before a command that it has to decide on, with all before it answered and delivered; or after
+    /// one, with the answer.
     pub(super) const fn asks(&self) -> bool {
         let undelivered = self.to_client.is_blocked() || self.to_server.is_blocked();
         !undelivered
             && self.ended.is_none()
-            && matches!(self.conversation.hold(), Some(Hold::Command))
+            && matches!(
+                self.conversation.hold(),
+                Some(Hold::Command | Hold::Answered { .. })
+            )
     }
 
     /// An end where one side did what the session may not do.
     pub(super) const fn breach(&self) -> Result<(), End> {
         match self.conversation.hold() {
             Some(Hold::Breach(_)) => Err(End::Breach),
-            Some(Hold::More | Hold::Answers | Hold::Command) | None => Ok(()),
+            Some(Hold::More | Hold::Answers | Hold::Command | Hold::Answered { .. }) | None => {
+                Ok(())
+            }
         }
     }
 }

@@ -84,8 +84,8 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Over(End),
-    /// The client's next command is one that the session has to decide on; everything before it is answered. The relay goes on
-    /// when it is polled again, see [`Relay::interlude`].
+    /// The client's next command is one that the session has to decide on, with everything before it answered; or the server has
+    /// answered one. The relay goes on when it is polled again, see [`Relay::interlude`].
     Asks,
 }
 

@@ -1,5 +1,6 @@
 //! Sessions made up by chance: any commands, any answers, cut anywhere.
 
+use crate::wire::mysql::Capabilities;
 use proptest::prelude::*;
 
 use super::*;

@@ -67,10 +67,28 @@ fn the_session_decides_only_when_the_last_answer_is_there_to_its_end() {
     assert_eq!(conversation.hold(), None);
     assert_eq!(conversation.from_client(&init), init.len());
     assert_eq!(conversation.standing(), Standing::Owing);
-    // once
     go_on(&mut conversation, "/ok", DIALECTS[0]);
     assert_eq!(conversation.from_client(&init), 0);
+    assert_eq!(conversation.hold(), Some(Hold::Answered { ok: true }));
+    conversation.noted();
+    // once
+    assert_eq!(conversation.from_client(&init), 0);
     assert_eq!(conversation.hold(), Some(Hold::Command));
+}
+
+#[test]
+fn the_session_hears_that_the_server_refused_what_it_had_agreed_to() {
+    let rights = Rights {
+        init_db: true,
+        ..Rights::default()
+    };
+    let mut conversation = Conversation::new(facts(DIALECTS[0]), rights);
+    let init = packet(0, &asked("init"));
+    assert_eq!(conversation.from_client(&init), 0);
+    conversation.let_pass();
+    assert_eq!(conversation.from_client(&init), init.len());
+    conversation.from_server(&packet(1, b"\xff\x19\x04#42000Unknown database"));
+    assert_eq!(conversation.hold(), Some(Hold::Answered { ok: false }));
 }
 
 #[test]

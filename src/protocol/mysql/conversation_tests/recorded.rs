@@ -3,6 +3,7 @@
 //! A line is who spoke (`>` a command, `<` the server, `F` the client in an answer), the sequence id, the length of the payload
 //! and its first 24 bytes; after `session` stand what the two sides agreed on and the status flags of the login.
 
+use crate::wire::mysql::{Capabilities, Extended};
 use std::{fs, path::Path};
 
 use super::*;
