@@ -24,6 +24,7 @@ mod harness;
 mod harness_works;
 mod invariants;
 mod limits;
+mod mysql_clients_work;
 mod mysql_harness_works;
 mod openings;
 mod refusals;

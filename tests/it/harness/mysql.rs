@@ -91,8 +91,8 @@ impl Kind {
 
 /// Everybody's password is `secret`; `app` proves it by what the server does if nothing is said. `trusted` has none.
 const ACCOUNTS: &str = "\
-CREATE DATABASE shop;
-CREATE DATABASE hr;
+CREATE DATABASE shop CHARACTER SET utf8mb4;
+CREATE DATABASE hr CHARACTER SET utf8mb4;
 CREATE USER app IDENTIFIED BY 'secret';
 CREATE USER other IDENTIFIED BY 'secret';
 CREATE USER trusted;
