@@ -152,6 +152,14 @@ impl Conversation {
         }
     }
 
+    /// Whether the server may ask for a file of the client's from now on.
+    pub const fn allow_local_infile(&mut self, allowed: bool) {
+        match self {
+            Self::Mysql(conversation) => conversation.allow_local_infile(allowed),
+            Self::Postgres(_) | Self::Unread => {}
+        }
+    }
+
     /// What a session that is ended by us hears, as a whole message of its protocol. To be sent only where the server's messages
     /// [leave room for it](Self::may_speak_to_client).
     pub fn farewell(&self, message: &str) -> Vec<u8> {

@@ -163,7 +163,12 @@ impl Orders for Rule {
     fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order> {
         while let Poll::Ready(change) = self.tenure.poll_change(cx) {
             match change {
-                Change::Moved => return Poll::Ready(Order::Move(self.tenure.meters())),
+                Change::Moved => {
+                    return Poll::Ready(Order::Move {
+                        meters: self.tenure.meters(),
+                        local_infile: self.tenure.permit.origin().local_infile,
+                    });
+                }
                 Change::Ends(revocation) => {
                     if let Some(order) = self.end(revocation) {
                         return Poll::Ready(order);

@@ -83,7 +83,7 @@ impl Prospect {
 /// What came of deciding again.
 pub(super) enum Change {
     Nothing,
-    /// Another origin admits the session now.
+    /// Another origin admits the session now, or the same one with another right.
     Moved,
     Ends(Revocation),
 }

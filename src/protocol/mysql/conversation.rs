@@ -61,6 +61,10 @@ impl Conversation {
         self.rights = rights;
     }
 
+    pub const fn allow_local_infile(&mut self, allowed: bool) {
+        self.rights.local_infile = allowed;
+    }
+
     /// The session has logged in anew, by a `COM_CHANGE_USER` that was held and that it has dealt with.
     pub fn changed_user(&mut self, status: Status) {
         let counts = self.state.counts;

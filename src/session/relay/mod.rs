@@ -76,8 +76,12 @@ pub enum Order {
     },
     /// End now.
     Cut { farewell: String },
-    /// Count as another origin's session from now on.
-    Move(Arc<OriginMeters>),
+    /// Belong to another origin from now on, or to the same one as it is now.
+    Move {
+        meters: Arc<OriginMeters>,
+        /// Whether the server may ask for a file of the client's (MySQL).
+        local_infile: bool,
+    },
 }
 
 /// Why a relay stopped moving bytes.
@@ -383,8 +387,12 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
 
     fn obey(&mut self, order: Order) -> Option<End> {
         match order {
-            Order::Move(origin) => {
-                self.ledger.move_to(origin);
+            Order::Move {
+                meters,
+                local_infile,
+            } => {
+                self.ledger.move_to(meters);
+                self.conversation.allow_local_infile(local_infile);
                 None
             }
             Order::Drain { farewell, by } => {

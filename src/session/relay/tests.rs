@@ -349,7 +349,10 @@ async fn a_session_that_moves_counts_for_its_new_origin() {
         .unwrap();
     read(&mut bench.server, 7).await;
     orders
-        .send(Order::Move(bench.meters.origin("pg", "blog")))
+        .send(Order::Move {
+            meters: bench.meters.origin("pg", "blog"),
+            local_infile: false,
+        })
         .unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let sessions = |meters: &Meters| -> Vec<_> {
