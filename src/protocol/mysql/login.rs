@@ -157,6 +157,9 @@ where
         return Err(LoginError::NoChallenge);
     }
     let greeting = upstream.greeting().ok_or(LoginError::UpstreamMalformed)?;
+    if !response.suits(greeting) {
+        return Err(LoginError::UpstreamMalformed);
+    }
     let (flavor, names, nonce) = (greeting.flavor(), greeting.names(), *greeting.nonce());
     // a greeting of ours may be older than the server
     let capabilities = response.agreed(&edit).and(greeting.capabilities());

@@ -1,7 +1,7 @@
 //! Greetings of real servers, shown and made our own; and what is none.
 
 use super::*;
-use crate::wire::mysql::Flavor;
+use crate::wire::mysql::{ClientOpening, Flavor};
 
 /// `Protocol::HandshakeV10`, put together field by field.
 fn greeting(version: &str, capabilities: u32, extended: u32, plugin: &[u8]) -> Vec<u8> {
@@ -159,4 +159,40 @@ fn other_servers_are_refused() {
     assert_eq!(long[length], 21);
     long[length] = 200;
     assert_eq!(FirstPacket::parse(&long), Err(NotAGreeting::Layout));
+}
+
+#[test]
+fn an_answer_to_our_greeting_suits_only_a_server_that_reads_it_alike() {
+    let answer = |seen: &Greeting| {
+        let payload = crate::wire::mysql::junk_login("caching_sha2_password", "app", &[7; 20]);
+        match ClientOpening::parse(&payload, seen.offer(false, false)) {
+            Ok(ClientOpening::Response(response)) => response,
+            other => panic!("{other:?}"),
+        }
+    };
+    let seen = read(&mysql());
+    let suits = |server: &[u8]| answer(&seen.ours(7, [1; 20])).suits(&read(server));
+    assert!(suits(&mysql()));
+    assert!(suits(&greeting(
+        "8.4.9",
+        0xdfff_f7ff,
+        0,
+        b"caching_sha2_password\0"
+    )));
+    // names are read otherwise there
+    assert!(!suits(&greeting(
+        "5.7.44",
+        0xdfff_ffff,
+        0,
+        b"mysql_native_password\0"
+    )));
+    assert!(!suits(&mariadb()));
+    // and here fields
+    let flags = 0xdfff_ffff & !Capabilities::LENENC_AUTH.bits();
+    assert!(!suits(&greeting(
+        "9.7.4",
+        flags,
+        0,
+        b"caching_sha2_password\0"
+    )));
 }

@@ -5,7 +5,7 @@ use std::{fmt, ops::Range};
 use zeroize::Zeroizing;
 
 use super::{
-    Attributes, Capabilities, Extended, Offer, WireError,
+    Attributes, Capabilities, Extended, Greeting, Offer, WireError,
     auth::proof_fits,
     fields::{Fields, put_lenenc},
     names,
@@ -205,6 +205,14 @@ impl HandshakeResponse {
         self.extended.and(self.offer.extended)
     }
 
+    /// Whether a server that greets so reads what was read here, by the greeting that the client saw: one of ours may have been made
+    /// after another server's.
+    pub fn suits(&self, server: &Greeting) -> bool {
+        let shape = |flags: Capabilities| flags.and(SHAPE);
+        self.offer.names == server.names()
+            && shape(self.offer.capabilities) == shape(server.capabilities())
+    }
+
     /// What the client tells of itself: anybody can tell anything.
     pub fn attributes(&self) -> Attributes<'_> {
         Attributes::new(self.part(&self.attributes))
@@ -305,6 +313,13 @@ pub fn junk_login(plugin: &str, user: &str, junk: &[u8; 20]) -> Vec<u8> {
 /// tickets are long).
 pub const MAX_RESPONSE: usize = 0x2_0000;
 
+/// What changes where the fields are.
+const SHAPE: Capabilities = Capabilities::PROTOCOL_41
+    .with(Capabilities::SECURE_CONNECTION)
+    .with(Capabilities::PLUGIN_AUTH)
+    .with(Capabilities::LENENC_AUTH)
+    .with(Capabilities::CONNECT_WITH_DB)
+    .with(Capabilities::CONNECT_ATTRS);
 /// Flags, packet size, character set, filler.
 const HEAD: usize = 32;
 
