@@ -26,6 +26,7 @@ mod invariants;
 mod limits;
 mod mysql_clients_work;
 mod mysql_harness_works;
+mod mysql_matrix;
 mod mysql_oracle;
 mod openings;
 mod refusals;

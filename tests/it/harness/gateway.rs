@@ -60,17 +60,27 @@ impl Plan {
     }
 
     fn of(listener: &str, upstream: &str) -> Self {
+        let port = free_port();
+        let listener =
+            format!("{listener}, listen: \"127.0.0.1:{port}\", upstream: \"{upstream}\"");
+        Self::listening(port, &[listener])
+    }
+
+    /// Several listeners, with all the keys of each; `port` is that of the one that the tests mean if they say nothing.
+    pub(crate) fn listening(port: u16, listeners: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();
         Authority::shared().issue(here, "server");
-        let (port, admin) = (free_port(), free_port());
+        let admin = free_port();
+        let lines = listeners.iter().map(|keys| format!("  - {{{keys}}}\n"));
         let head = format!(
             "version: 1\n\
-             listeners:\n  - {{{listener}, listen: \"127.0.0.1:{port}\", upstream: \"{upstream}\"}}\n\
+             listeners:\n{lines}\
              tls: {{certificate: {here}/server.crt, key: {here}/server.key}}\n\
              admin: {{http: \"127.0.0.1:{admin}\", socket: {here}/admin.sock}}\n\
              state_dir: {here}/state\n\
              log: {{format: json}}\n",
+            lines = lines.collect::<String>(),
             here = here.display(),
         );
         Self {

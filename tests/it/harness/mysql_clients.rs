@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub(crate) password: String,
     pub(crate) tls: Tls,
     pub(crate) root: PathBuf,
+    /// Further words for a command line.
+    pub(crate) more: Vec<String>,
 }
 
 /// What a client does about TLS.
@@ -42,6 +44,7 @@ impl Account {
             password: "secret".to_owned(),
             tls: Tls::Verified,
             root: Authority::shared().root(),
+            more: Vec::new(),
         }
     }
 
@@ -63,6 +66,12 @@ impl Account {
         self
     }
 
+    #[must_use]
+    pub(crate) fn with(mut self, words: &[&str]) -> Self {
+        self.more.extend(words.iter().copied().map(str::to_owned));
+        self
+    }
+
     /// What every command line understands.
     fn arguments<'a>(&self, command: &'a mut Command, sql: &str) -> &'a mut Command {
         // the password is one of a throw-away server; a file of it would prove nothing
@@ -73,7 +82,8 @@ impl Account {
             .arg(format!("--port={}", self.port))
             .arg(format!("--user={}", self.user))
             .arg(format!("--password={}", self.password))
-            .arg(format!("--execute={sql}"));
+            .arg(format!("--execute={sql}"))
+            .args(&self.more);
         if !self.database.is_empty() {
             command.arg(format!("--database={}", self.database));
         }
