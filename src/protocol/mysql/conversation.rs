@@ -220,9 +220,12 @@ impl Conversation {
         error.encode(ErrForm::Normal, last.wrapping_add(1))
     }
 
+    /// An idle session needs no words: `wait_timeout` ends it by a bare close, which drivers know for what it is, and would
+    /// take our error for the answer to their next command.
     pub fn server_is_gone(&self) -> Option<Vec<u8>> {
         let state = &self.state;
-        let needless = state.terminated || state.explained || !self.may_speak_to_client();
+        let idle = state.owed.is_nothing();
+        let needless = idle || state.terminated || state.explained || !self.may_speak_to_client();
         (!needless).then(|| self.farewell(&GONE))
     }
 

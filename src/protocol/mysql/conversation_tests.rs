@@ -370,9 +370,10 @@ fn never_into_the_middle_of_a_payload() {
 }
 
 #[test]
-fn a_server_that_closes_without_a_word_is_spoken_for() {
+fn a_server_that_closes_without_a_word_is_spoken_for_where_it_owes_an_answer() {
     for (script, speak) in [
-        ("", true),
+        ("", false),
+        ("ping/ok", false),
         ("ping", true),
         ("query/1columns column", true),
         ("query/err", false),
