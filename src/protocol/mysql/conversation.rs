@@ -127,17 +127,17 @@ impl Conversation {
         let Self { server, state, .. } = self;
         let mut rest = bytes;
         loop {
+            server.finish(&mut rest);
             if let Some(mark) = state.place.dull_below() {
                 server.skip_below(mark, &mut rest);
             }
-            server.finish(&mut rest);
-            let (stood, left) = (*server, rest.len());
+            let (stood, left) = (server.stand(), rest.len());
             let Some(packet) = server.begin(&mut rest) else {
                 return bytes.len();
             };
             if let Err(breach) = state.server_said(self.dialect, self.rights, &packet) {
                 state.breach = Some(breach);
-                *server = stood;
+                server.go_back(stood);
                 return bytes.len() - left;
             }
         }

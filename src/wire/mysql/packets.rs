@@ -7,14 +7,14 @@
 use super::{HEADER, MAX_PAYLOAD};
 
 /// The start of a packet: its header, and as much of the payload as `MOST` bytes can hold with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Start<const MOST: usize> {
     bytes: [u8; MOST],
     known: u8,
 }
 
 /// Where in a stream of packets we are. `MOST` is what is kept of the start of each, the header among it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Packets<const MOST: usize> {
     /// Payload bytes of the current packet that are still to come.
     remaining: u32,
@@ -46,6 +46,27 @@ impl<const MOST: usize> Packets<MOST> {
     /// The sequence id of the last packet that began.
     pub const fn sequence(&self) -> u8 {
         self.sequence
+    }
+
+    /// For [`go_back`](Self::go_back): nothing where a packet has begun.
+    #[inline]
+    pub const fn stand(&self) -> Option<u8> {
+        if self.at_boundary() {
+            Some(self.sequence)
+        } else {
+            None
+        }
+    }
+
+    /// The last packet does not pass: back to where the stream stood before it. If a part of it has passed, it never ends.
+    pub const fn go_back(&mut self, stand: Option<u8>) {
+        match stand {
+            Some(sequence) => {
+                *self = Self::new();
+                self.sequence = sequence;
+            }
+            None => self.remaining += 1,
+        }
     }
 
     /// The start of the payload that comes next in `bytes`, if all of that start is there. Takes nothing. Ask at a boundary.
@@ -180,13 +201,18 @@ impl<const MOST: usize> Start<MOST> {
         let &[low, middle, high, _] = bytes.first_chunk::<HEADER>()?;
         let length = u32::from_le_bytes([low, middle, high, 0]);
         let known = MOST.min(HEADER + length as usize);
-        let mut start = Self {
-            bytes: [0; MOST],
-            known: u8::try_from(known).unwrap_or(u8::MAX),
+        let kept = if let Some(more) = bytes.first_chunk::<MOST>() {
+            // what is beyond the packet does no harm, and a copy of known length is quick
+            *more
+        } else {
+            let mut kept = [0; MOST];
+            kept.get_mut(..known)?.copy_from_slice(bytes.get(..known)?);
+            kept
         };
-        let kept = start.bytes.get_mut(..known)?;
-        kept.copy_from_slice(bytes.get(..known)?);
-        Some(start)
+        Some(Self {
+            bytes: kept,
+            known: u8::try_from(known).unwrap_or(u8::MAX),
+        })
     }
 
     const fn is_whole(&self) -> bool {
@@ -300,7 +326,8 @@ mod tests {
                 rest = after;
             }
             prop_assert_eq!(&told, &expected);
-            prop_assert_eq!(parts, whole);
+            prop_assert!(parts.at_boundary() && whole.at_boundary());
+            prop_assert_eq!(parts.sequence(), whole.sequence());
             prop_assert!(dull.at_boundary());
             // nothing is skipped but what may be
             let kept = |all: &[(u32, u8, Vec<u8>)]| -> Vec<(u32, u8, Vec<u8>)> {
