@@ -4,7 +4,7 @@ PREFIX = /usr
 
 .PHONY: demo test suites bench fuzz install uninstall
 
-demo:       # a throw-away PostgreSQL, the gateway before it, and what each client sees; ONCE=1 ends by itself
+demo:       # a throw-away PostgreSQL and MariaDB, the gateway before them, and what each client sees; ONCE=1 ends by itself
 	@deploy/demo
 
 test:       # everything that must hold before a change lands
