@@ -347,6 +347,9 @@ impl From<Fault> for LoginError {
 const MAX_ANSWER: usize = 0x1_0000;
 
 #[cfg(test)]
+#[path = "encrypt_tests.rs"]
+mod encrypted;
+#[cfg(test)]
 #[path = "matrix_tests.rs"]
 mod matrix;
 #[cfg(test)]
