@@ -88,10 +88,10 @@ impl Reason {
         match self {
             Self::Allowed => "allowed",
             Self::DenyRule => "a deny rule matches",
-            Self::ExclusiveUser => "this role is reserved for another origin",
+            Self::ExclusiveUser => "this user is reserved for another origin",
             Self::NoOrigin => "no origin names this address",
             Self::ListenerNotAllowed => "the origin may not use this listener",
-            Self::UserNotAllowed => "the origin may not log in as this role",
+            Self::UserNotAllowed => "the origin may not log in as this user",
             Self::DatabaseNotAllowed => "the origin may not open this database",
             Self::ReplicationNotAllowed => {
                 "the origin's replication right does not fit this connection"
