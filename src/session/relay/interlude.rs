@@ -23,7 +23,7 @@ pub struct Interlude<'a, C, S, O> {
 }
 
 impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
-    /// What the session works with after [`Turn::Asks`], until it polls the relay again.
+    /// What the session works with after [`Turn::Asks`](super::Turn::Asks), until it polls the relay again.
     pub fn interlude(&mut self) -> Interlude<'_, C, S, O> {
         Interlude {
             client: &mut self.client,
