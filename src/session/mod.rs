@@ -5,8 +5,9 @@
 //!                                         --login(upstream)--> LoggedIn --relay()--> Closed
 //! ```
 //!
-//! Every arrow consumes its stage and gives the next or a `Refusal`; one deadline spans the opening. Nothing dials the
-//! database before `stages::Allowed`, whose permit only the policy mints.
+//! Every arrow consumes its stage and gives the next or a `Refusal`; one deadline spans the opening. Nothing dials PostgreSQL
+//! before `stages::Allowed`, whose permit only the policy mints. MySQL's server speaks first: `greet` may dial it, for an address
+//! that some origin mentions. `command` decides on what changes a MySQL session once it is relayed.
 
 mod admitted;
 mod budget;

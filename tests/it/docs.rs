@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use crate::harness::{
-    Gateway, Postgres,
+    Gateway, Kind, Mysql, Postgres,
     gateway::{SHOP, doorward},
     project, psql, run,
 };
@@ -132,12 +132,17 @@ fn every_metric_in_the_readme_is_on_the_page() {
     // some series come with what they count
     psql(&gateway.shop(), "select 1").worked();
     gateway.until_metric("doorward_connections_closed_total", &[], 1.0);
-    let page: BTreeSet<String> = gateway
-        .metrics()
+    let mysql = Gateway::mysql(&Mysql::shared(Kind::Debian).address(), SHOP);
+    // it comes once the server has been heard
+    mysql.until_metric("doorward_upstream_host_blocked", &[], 0.0);
+    let page: BTreeSet<String> = [gateway.metrics(), mysql.metrics()]
         .into_iter()
+        .flatten()
         .map(|sample| sample.name)
         .collect();
     let readme = read("README.md");
+    // `_doorward_` begins a connection attribute of MySQL
+    let readme = readme.replace("_doorward_", "_");
     for named in readme.split("doorward_").skip(1) {
         let name: String = named
             .chars()
