@@ -1,14 +1,17 @@
 //! What real clients of MySQL and MariaDB have said to real servers, kept in `tests/corpus/mysql`, reads as it is written down beside
 //! it: the greeting that they saw, their answer to it, and for some a change of user.
 
-use std::fmt::Write;
+use std::{fmt::Write, fs};
 
 use doorward::wire::{
     Parsed,
     mysql::{ChangeUser, ClientOpening, Edit, FirstPacket, MAX_RESPONSE, Packet},
 };
 
-use crate::corpus::{properties::mysql, recorded};
+use crate::corpus::{
+    properties::{conversation, mysql},
+    recorded,
+};
 
 #[test]
 fn openings_of_mysql_s_clients_read_as_written_down() {
@@ -29,6 +32,45 @@ fn what_holds_for_any_bytes_holds_for_mysql_s_clients_bent_in_every_place() {
             }
         }
     }
+}
+
+#[test]
+fn what_holds_for_any_bytes_holds_for_answers_bent_in_many_places() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/answers");
+    for entry in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        for (agreed, lines) in (0..).zip(lines.chunks(40)) {
+            let bytes = exchange(agreed, lines);
+            for at in (0..bytes.len()).step_by(3) {
+                let mut bent = bytes.clone();
+                bent[at] = [0, 1, 0x11, 0x7f, 0xfb, 0xfe, 0xff][at % 7];
+                conversation::mysql_conversation(&bent);
+            }
+        }
+    }
+}
+
+/// Recorded packets as the fuzz target takes them: each with its speaker and its length before it, and no longer than recorded.
+fn exchange(agreed: u8, lines: &[&str]) -> Vec<u8> {
+    let mut bytes = vec![agreed];
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["<" | ">" | "F" | "S", sequence, _, head, ..] = words[..] else {
+            continue;
+        };
+        let digits: Vec<u8> = head.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let payload = digits.chunks(2).map(|two| {
+            let two = std::str::from_utf8(two).unwrap();
+            u8::from_str_radix(two, 16).unwrap()
+        });
+        let payload: Vec<u8> = payload.collect();
+        let length = u8::try_from(payload.len()).unwrap();
+        bytes.extend([u8::from(words[0] == "<"), length + 4]);
+        bytes.extend([length, 0, 0, sequence.parse().unwrap()]);
+        bytes.extend(payload);
+    }
+    bytes
 }
 
 /// Runs every fuzz target over one session.

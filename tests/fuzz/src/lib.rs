@@ -3,6 +3,7 @@
 //! Only the public interface is used. Where there is something to compare with, it is written here a second time, the way the
 //! server does it, and not the way we do.
 
+pub mod conversation;
 pub mod mysql;
 
 use std::time::SystemTime;
