@@ -118,7 +118,8 @@ pub async fn login<I: Future<Output = Denial>>(
 }
 
 /// Asks the server to make the session of `client` and `upstream` somebody else's, by the client's own command, and relays what
-/// follows as in a login. `agreed` is what both sides can. After any error the session has no user that anybody knows: it ends.
+/// follows as in a login. `agreed` is what both sides can. After the server's [refusal](LoginError::Refused) the session is whose it
+/// was; after any other error nobody knows whose it is, and it ends.
 ///
 /// # Errors
 /// As for [`login`], with the id of the next packet to the client.
