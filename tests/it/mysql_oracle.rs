@@ -110,17 +110,17 @@ fn ask_again(kind: Kind, clients: u32) {
         send(&mut stream, 1, &first());
         assert!(is_let_in(&mut stream), "{kind:?}");
         let agreed = Capabilities::PLUGIN_AUTH;
-        let Ok(change) = ChangeUser::parse(&change(&mut chance), agreed, greeting.names()) else {
+        let Ok(command) = ChangeUser::parse(&change(&mut chance), agreed, greeting.names()) else {
             refused += 1;
             continue;
         };
-        send(&mut stream, 0, &change.edited(&Edit::default()));
+        send(&mut stream, 0, &command.edited(&Edit::default()));
         if is_let_in(&mut stream) {
             let read = (
-                change.user().to_owned(),
-                change.database().map(str::to_owned),
+                command.user().to_owned(),
+                command.database().map(str::to_owned),
             );
-            assert_eq!(who(&mut stream), Some(read), "{kind:?}: {change:?}");
+            assert_eq!(who(&mut stream), Some(read), "{kind:?}: {command:?}");
         }
     }
     assert!(
@@ -306,9 +306,11 @@ fn who(stream: &mut TcpStream) -> Option<(String, Option<String>)> {
 }
 
 fn unhex(digits: &[u8]) -> String {
-    let digits = str::from_utf8(digits).unwrap();
-    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-    let bytes = (0..digits.len()).step_by(2).map(byte).collect();
+    let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap();
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
+        .collect();
     String::from_utf8(bytes).unwrap()
 }
 
