@@ -237,7 +237,7 @@ fn zero_configuration(version: &str, theirs: Fingerprint, ours: Option<Fingerpri
         ));
     }
     Said::note(format!(
-        "the gateway shows another certificate than its MariaDB {version}: clients since 11.4 that trust it by no CA end with \"The certificate is NOT trusted\""
+        "the gateway shows another certificate than its MariaDB {version}: clients since 11.4 that have no CA for it may end with \"The certificate is NOT trusted\""
     ))
     .hint("give them the CA, or the gateway the server's ssl_cert and ssl_key as `tls.certificate` and `tls.key`")
 }

@@ -1,4 +1,4 @@
-//! Unix sockets on this machine, by which the operator reaches the daemon. Floor 1.
+//! Unix sockets on this machine, by which the operator reaches the daemon, and the user that their other ends see in us. Floor 1.
 
 use std::{
     fs::{self, Permissions},

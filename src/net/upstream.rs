@@ -1,4 +1,5 @@
-//! The way to the database server. Floor 1: nothing is dialled for a client without a permit of the policy.
+//! The way to the database server. Floor 1: nothing is dialled for a client without a permit of the policy, or, where the server
+//! speaks first (MySQL), a shortlist that mentions its address.
 
 use std::{
     ffi::OsStr,
