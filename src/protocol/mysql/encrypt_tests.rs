@@ -38,7 +38,7 @@ async fn log_in_behind_tls<F: Future<Output = Vec<u8>>>(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap());
     let (near, far) = tokio::join!(near, listener.accept());
-    let gateway = async {
+    let gateway = Box::pin(async {
         let tls = UpstreamTls::pinned(pin, None).unwrap();
         let stream = Stream::Tcp(near.unwrap());
         let mut upstream = Unfinished::new(stream, false, Arc::<Abandons>::default());
@@ -59,8 +59,8 @@ async fn log_in_behind_tls<F: Future<Output = Vec<u8>>>(
         )
         .await;
         (login, upstream.abandon().await)
-    };
-    let serving = async {
+    });
+    let serving = Box::pin(async {
         let mut far = far.unwrap().0;
         let mut greeting = greeting(NONCE, Flavor::MySql);
         if !offers {
@@ -70,8 +70,8 @@ async fn log_in_behind_tls<F: Future<Output = Vec<u8>>>(
         let packet = Packet::encode(0, &greeting);
         far.write_all(&packet).await.unwrap();
         serve(far, Arc::new(config)).await
-    };
-    let both = async { tokio::join!(gateway, serving) };
+    });
+    let both = Box::pin(async { tokio::join!(gateway, serving) });
     let ((login, abandoned), seen) = soon(both).await;
     (login, abandoned, seen)
 }
