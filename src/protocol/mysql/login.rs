@@ -287,6 +287,9 @@ where
                 }
                 packet = self.client.receive(MAX_ANSWER), if self.exchange.awaits_answer() => {
                     let packet = packet.map_err(LoginError::of_client)?;
+                    if !self.upstream.takes(packet.len()) {
+                        return Err(LoginError::ClientMalformed);
+                    }
                     let key = match self.own_key {
                         Some(own) if self.exchange.wants_key() => own.pair().await,
                         Some(_) | None => None,

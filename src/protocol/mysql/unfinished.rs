@@ -21,7 +21,7 @@ use crate::{
     net::{SecureError, Stream, UpstreamTls},
     wire::mysql::{
         AuthPacket, Capabilities, Edit, FirstPacket, Greeting, HandshakeResponse, MAX_RESPONSE,
-        NotAGreeting, code, junk_login,
+        NotAGreeting, answer_length, code, junk_login, proof_fits,
     },
 };
 
@@ -37,7 +37,16 @@ pub struct Unfinished<S = Stream> {
     /// Whether the server counts what is closed too early.
     counts: bool,
     proxied: bool,
+    asked: Option<Asked>,
     abandons: Arc<Abandons>,
+}
+
+/// What the server has asked last.
+#[derive(Debug)]
+struct Asked {
+    plugin: Box<str>,
+    /// It is the plugin's first question.
+    first: bool,
 }
 
 /// Whose word is awaited.
@@ -146,6 +155,7 @@ impl<S> Unfinished<S> {
             way,
             counts,
             proxied: false,
+            asked: None,
             abandons,
         }
     }
@@ -221,7 +231,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
     /// The server's next packet. Cancel safe.
     pub(super) async fn receive(&mut self) -> Result<Payload, LegError> {
         let payload = self.leg()?.receive(MAX_RESPONSE).await?;
-        self.stage = match AuthPacket::parse(&payload, Capabilities::default()) {
+        let packet = AuthPacket::parse(&payload, Capabilities::default());
+        match &packet {
+            Ok(AuthPacket::Switch { plugin, .. } | AuthPacket::NextFactor { plugin, .. }) => {
+                let plugin = Box::from(*plugin);
+                self.asked = Some(Asked {
+                    plugin,
+                    first: true,
+                });
+            }
+            Ok(_) | Err(_) => {
+                if let Some(asked) = &mut self.asked {
+                    asked.first = false;
+                }
+            }
+        }
+        self.stage = match packet {
             Ok(AuthPacket::Ok(_)) => Stage::LoggedIn,
             Ok(AuthPacket::Err { .. }) => Stage::Over,
             // it says OK next
@@ -277,7 +302,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
                     let response = junk_login(plugin, &nobody(), &random());
                     self.send(&response).await?;
                 }
-                Stage::Answer => self.send(&junk_answer()).await?,
+                Stage::Answer => {
+                    let junk = self.junk_answer();
+                    self.send(&junk).await?;
+                }
                 Stage::Verdict => {
                     let packet = self.receive().await?;
                     if let Ok(AuthPacket::Err { errno, .. }) =
@@ -302,19 +330,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
     }
 }
 
+impl<S> Unfinished<S> {
+    /// Whether the server reads an answer of this length to what it has asked; one that it does not read it counts.
+    pub(super) fn takes(&self, length: usize) -> bool {
+        let asked = self.asked.as_ref();
+        asked.is_none_or(|asked| proof_fits(&asked.plugin, length))
+    }
+
+    /// Proves nothing, whatever was asked, in a length that the server reads. A server that had not asked would take it for a
+    /// command: for one that does nothing.
+    fn junk_answer(&self) -> Vec<u8> {
+        let length = self
+            .asked
+            .as_ref()
+            .map_or(JUNK, |asked| answer_length(&asked.plugin, asked.first));
+        let mut answer = random::<LONGEST_JUNK>().to_vec();
+        answer.truncate(length);
+        if let Some(first) = answer.first_mut() {
+            *first = COM_PING;
+        }
+        answer
+    }
+}
+
 /// A name that no account has: each time another, since accounts are locked after too many failures.
 fn nobody() -> String {
     let digits = u64::from_le_bytes(random());
     format!("doorward_nobody_{digits:016x}")
-}
-
-/// Proves nothing, whatever was asked. A server that had not asked would take it for a command: for one that does nothing.
-fn junk_answer() -> [u8; 32] {
-    let mut answer = random();
-    if let Some(first) = answer.first_mut() {
-        *first = COM_PING;
-    }
-    answer
 }
 
 /// Bytes that nobody guesses; zeros where the library fails, which nothing here relies on.
@@ -332,6 +374,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const WITHIN: Duration = Duration::from_secs(2);
 /// The most packets of a login that is to fail.
 const MAX_STEPS: usize = 24;
+/// Bytes of an answer to a question that is not known.
+const JUNK: usize = 32;
+/// The longest answer that a known plugin reads.
+const LONGEST_JUNK: usize = 96;
 const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0e;
 

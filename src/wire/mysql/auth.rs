@@ -85,6 +85,18 @@ pub fn proof_fits(plugin: &str, length: usize) -> bool {
     plugin != plugin::NATIVE || matches!(length, 0 | 20)
 }
 
+/// The length of an answer that a server reads to the question of a plugin: its first, or a later one.
+pub fn answer_length(plugin: &str, first: bool) -> usize {
+    match (plugin, first) {
+        (plugin::NATIVE, _) => 20,
+        (plugin::ED25519, _) => 64,
+        // nothing, then the client's scramble and a signature
+        (plugin::PARSEC, true) => 0,
+        (plugin::PARSEC, false) => 96,
+        _ => 32,
+    }
+}
+
 /// The nonce of 20 bytes in the data of a switch, with or without the zero byte that mostly ends it.
 pub fn nonce_of(data: &[u8]) -> Option<[u8; 20]> {
     match data.split_first_chunk::<20>() {
@@ -199,5 +211,13 @@ mod tests {
             .collect();
         assert_eq!(fitting, [0, 20]);
         assert!(proof_fits(plugin::CACHING_SHA2, 7));
+    }
+
+    #[test]
+    fn an_answer_that_is_made_up_is_one_that_the_server_reads() {
+        for plugin in [plugin::NATIVE, plugin::ED25519, plugin::CACHING_SHA2] {
+            assert!(proof_fits(plugin, answer_length(plugin, true)), "{plugin}");
+        }
+        assert_eq!(answer_length(plugin::PARSEC, true), 0);
     }
 }
