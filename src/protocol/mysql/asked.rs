@@ -84,9 +84,18 @@ impl Asked {
                 .map_err(WireError::Database),
             REGISTER_SLAVE | BINLOG_DUMP | BINLOG_DUMP_GTID => Ok(Self::Replication),
             PROCESS_KILL | PING => Ok(Self::Stop),
-            QUERY if stops(rest) => Ok(Self::Stop),
+            QUERY if statement(rest, reading.capabilities).is_some_and(stops) => Ok(Self::Stop),
             _ => Ok(Self::Other),
         }
+    }
+}
+
+/// The statement of a query. `None` where attributes come before it: nobody attaches any to a `KILL`.
+fn statement(query: &[u8], agreed: Capabilities) -> Option<&[u8]> {
+    if agreed.has(Capabilities::QUERY_ATTRIBUTES) {
+        query.strip_prefix(&NO_ATTRIBUTES)
+    } else {
+        Some(query)
     }
 }
 
@@ -113,6 +122,8 @@ const CHANGE_USER: u8 = 0x11;
 const BINLOG_DUMP: u8 = 0x12;
 const REGISTER_SLAVE: u8 = 0x15;
 const BINLOG_DUMP_GTID: u8 = 0x1e;
+/// Of none, in one set.
+const NO_ATTRIBUTES: [u8; 2] = [0, 1];
 
 #[cfg(test)]
 mod tests {
@@ -161,6 +172,21 @@ mod tests {
         for other in ["KILL 7; DROP TABLE x", "killer", "SELECT 1", ""] {
             assert!(matches!(asked(other), Ok(Asked::Other)), "{other}");
         }
+    }
+
+    #[test]
+    fn a_kill_is_known_behind_the_count_of_its_attributes() {
+        let with_attributes = Reading {
+            capabilities: Capabilities::QUERY_ATTRIBUTES,
+            ..reading()
+        };
+        let stops = |query: &[u8], reading| {
+            let packet = packet(&[b"\x03", query].concat());
+            matches!(Asked::parse(&packet, reading), Ok(Asked::Stop))
+        };
+        assert!(stops(b"\x00\x01KILL QUERY 7", with_attributes));
+        assert!(!stops(b"\x01\x01KILL QUERY 7", with_attributes));
+        assert!(!stops(b"\x00\x01KILL QUERY 7", reading()));
     }
 
     #[test]
