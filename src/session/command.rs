@@ -123,7 +123,7 @@ struct Denied {
     ends: bool,
 }
 
-fn judge(tenure: &Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
+fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
     let asked = match Asked::parse(command, agreed.reading()) {
         Ok(asked) => asked,
         Err(error) => return Verdict::Unreadable(error),
@@ -138,7 +138,7 @@ fn judge(tenure: &Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
         return Verdict::Denied(Box::new(Denied {
             claim,
             refusal: denial.into(),
-            ends: true,
+            ends: tenure.warn(),
         }));
     }
     let considered = |claim: Claim, ends| {

@@ -49,6 +49,8 @@ pub(super) struct Tenure {
     registration: Option<Box<Registration>>,
     notice: Notice,
     on_revoke: OnRevoke,
+    /// How often it has been told that it may only stop others.
+    warnings: u8,
 }
 
 /// How a session has to end.
@@ -119,6 +121,7 @@ impl Tenure {
                 permit,
                 seat,
                 registration: None,
+                warnings: 0,
                 notice: Notice::of(standing),
                 on_revoke: policy.on_revoke(),
             }),
@@ -256,6 +259,13 @@ impl Tenure {
         self.seat.is_reserve()
     }
 
+    /// Tells a session in the reserve that it may only stop others: whether it has been told often enough. Command lines send two
+    /// commands of their own first, and what answers those is shown to nobody.
+    pub(super) const fn warn(&mut self) -> bool {
+        self.warnings = self.warnings.saturating_add(1);
+        self.warnings >= WARNINGS
+    }
+
     /// The meters of the origin that admits the session now.
     pub(super) fn meters(&self) -> Arc<OriginMeters> {
         Arc::clone(&self.meters)
@@ -350,3 +360,5 @@ fn ring(mut standing: watch::Receiver<Standing>) -> Bell {
         }
     })
 }
+
+const WARNINGS: u8 = 3;
