@@ -28,6 +28,8 @@ mod mysql_clients_work;
 mod mysql_harness_works;
 mod mysql_matrix;
 mod mysql_oracle;
+mod mysql_rights;
+mod mysql_ways;
 mod openings;
 mod refusals;
 mod reload;

@@ -168,7 +168,7 @@ pub(crate) fn php(account: &Account, script: &str) -> Ended {
 }
 
 /// A client of a tree, run outside it, so that it finds our files, by the tree's own loader and libraries.
-fn in_tree(kind: Kind, program: &str) -> Command {
+pub(crate) fn in_tree(kind: Kind, program: &str) -> Command {
     let root = kind.root();
     let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"));
     let plugins = match kind {
