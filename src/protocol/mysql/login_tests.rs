@@ -65,8 +65,10 @@ pub(super) fn server(way: Way, plugin: &'static str) -> Server {
 enum Says {
     Server(u8, Vec<u8>),
     Client(u8, Vec<u8>),
+    /// The first five bytes of a packet.
+    Half(u8, Vec<u8>),
 }
-use Says::{Client as C, Server as S};
+use Says::{Client as C, Half, Server as S};
 
 /// What both ends have seen of a scripted login.
 struct Played {
@@ -99,6 +101,11 @@ async fn play<I: Future<Output = Denial>>(
             let (end, packet) = match line {
                 S(sequence, payload) => (&mut at_server, Packet::encode(*sequence, payload)),
                 C(sequence, payload) => (&mut at_client, Packet::encode(*sequence, payload)),
+                Half(sequence, payload) => {
+                    let mut packet = Packet::encode(*sequence, payload);
+                    packet.truncate(5);
+                    (&mut at_client, packet)
+                }
             };
             for part in packet.chunks(piece) {
                 end.write_all(part).await.unwrap();
@@ -193,7 +200,7 @@ async fn the_server_s_own_refusal_arrives_whole() {
 #[tokio::test]
 async fn a_second_response_never_reaches_the_server() {
     let again = response("root", &[7; 20], plugin::NATIVE).to_vec();
-    // unasked, with the number of a first packet, and in half when the server is content
+    // unasked, and with the number of a first packet or of a command
     for lines in [
         vec![C(2, again.clone()), S(2, OK.to_vec())],
         vec![S(2, switch()), C(1, again.clone()), S(4, OK.to_vec())],
@@ -205,6 +212,22 @@ async fn a_second_response_never_reaches_the_server() {
             played.login.is_ok() || matches!(played.login, Err(LoginError::ClientMalformed));
         assert!(in_order, "{:?}", played.login);
     }
+}
+
+/// The rest of it would be read as a command, and the server's yes is to somebody who has not finished.
+#[tokio::test]
+async fn a_client_that_is_still_answering_is_not_let_in() {
+    let lines = [
+        S(2, [&[1], &[7; 20][..]].concat()),
+        Half(3, vec![8; 20]),
+        S(3, OK.to_vec()),
+    ];
+    let played = play(&lines, terms(), usize::MAX).await;
+    assert!(matches!(played.login, Err(LoginError::ClientMalformed)));
+    assert_eq!(
+        played.by_client,
+        told(&[(2, &[&[1], &[7; 20][..]].concat())])
+    );
 }
 
 #[tokio::test]
