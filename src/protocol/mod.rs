@@ -237,6 +237,14 @@ impl Conversation {
         }
     }
 
+    /// Whether the server sends on without being asked, so that a client that is gone has no answer to come.
+    pub const fn streams(&self) -> bool {
+        match self {
+            Self::Mysql(conversation) => conversation.streams(),
+            Self::Postgres(_) | Self::Unread => false,
+        }
+    }
+
     /// Whether the bytes stopped making sense as messages: nothing is followed any more.
     pub const fn lost(&self) -> bool {
         match self {

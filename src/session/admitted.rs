@@ -7,12 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::time::Instant;
+
 use super::{
     command,
     login_mysql::Agreed,
     relay::{Closed, End, Line, Order, Orders, Relay, Turn},
     report,
-    stages::Visit,
+    stages::{MYSQL_PATIENCE, Visit},
     tenure::{Change, Prospect, Revocation, Tenure},
 };
 use crate::{
@@ -109,7 +111,12 @@ impl LoggedIn {
             prospect: None,
             ending: None,
         };
+        let passing = rule.tenure.is_reserve();
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
+        if passing {
+            // the next one may need the place to stop a statement
+            relay.end_by(Instant::now() + MYSQL_PATIENCE);
+        }
         async move {
             let end = loop {
                 match (&mut relay).await {

@@ -77,6 +77,8 @@ impl Asked {
         match *command {
             CHANGE_USER => ChangeUser::parse(payload, reading.capabilities, reading.names)
                 .map(Self::ChangeUser),
+            // the server's to refuse: it names no database
+            INIT_DB if rest.is_empty() => Ok(Self::Other),
             INIT_DB => reading
                 .names
                 .database(rest, reading.charset)

@@ -243,6 +243,11 @@ impl Conversation {
         self.state.terminated
     }
 
+    /// Whether the server sends on without being asked, and does not stop by itself.
+    pub const fn streams(&self) -> bool {
+        matches!(self.state.place, Place::Stream { .. })
+    }
+
     /// Never: any four bytes are a header, and what has no place is a breach.
     pub const fn lost(&self) -> bool {
         false
@@ -340,13 +345,22 @@ impl State {
     }
 
     fn says_in(&mut self, stream: Stream, first: Option<u8>) -> bool {
-        let Place::Stream { leaving: false } = self.place else {
-            self.held = Held::Stream;
-            return false;
-        };
-        if !stream.has(first) {
-            self.held = Held::Stream;
-            return false;
+        match self.place {
+            Place::Stream { leaving: false } if stream.has(first) => {}
+            // the server listens to nothing else, and would take it for a command when the stream has ended
+            Place::Stream { leaving: false } => {
+                self.breach = Some("the client says something that has no place in a stream");
+                return false;
+            }
+            Place::First
+            | Place::Definitions { .. }
+            | Place::Defined { .. }
+            | Place::Rows { .. }
+            | Place::File
+            | Place::Stream { leaving: true } => {
+                self.held = Held::Stream;
+                return false;
+            }
         }
         if stream.ends_with(first) {
             self.place = Place::Stream { leaving: true };

@@ -231,6 +231,15 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         }
     }
 
+    /// Ends the session at that moment, whatever it does, and without a word.
+    pub fn end_by(&mut self, by: Instant) {
+        self.leaving = Some(Box::new(Leaving {
+            farewell: None,
+            by: Box::pin(sleep_until(by)),
+            end: End::Revoked,
+        }));
+    }
+
     /// Counts as another origin's session from now on.
     pub fn move_to(&mut self, origin: Arc<OriginMeters>) {
         self.ledger.move_to(origin);
@@ -342,7 +351,8 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             self.ledger.leftovers_moved(Mover::Server);
         }
         let flushed = self.to_server.flush(cx, &mut self.upstream);
-        if self.ended == Some(End::ClientLeft) && self.said_goodbye() {
+        let waits_for_nothing = self.said_goodbye() || self.conversation.streams();
+        if self.ended == Some(End::ClientLeft) && waits_for_nothing {
             return self.ended;
         }
         let passed = flushed.and_then(|()| self.to_server.pass_on_end(cx, &mut self.upstream));
