@@ -90,6 +90,7 @@ impl Place {
             Answer::Rows => Self::Rows { output: false },
             Answer::Plain
             | Answer::Statement
+            | Answer::Executed
             | Answer::Prepared
             | Answer::Text
             | Answer::Stream(_) => Self::First,
@@ -118,8 +119,12 @@ impl Place {
         let is_end = !packet.is_full() && head.first() == Some(&0xFE);
         match *self {
             Self::First => match answer {
-                Answer::Plain | Answer::Statement if is_end => self.end(answer, packet),
-                Answer::Plain | Answer::Statement => self.open(answer, dialect, packet),
+                Answer::Plain | Answer::Statement | Answer::Executed if is_end => {
+                    self.end(answer, packet)
+                }
+                Answer::Plain | Answer::Statement | Answer::Executed => {
+                    self.open(answer, dialect, packet)
+                }
                 Answer::Prepared => self.prepared(dialect, head),
                 Answer::Text => Ok(Heard::Last(None)),
                 Answer::Stream(_) if is_end => Ok(Heard::Last(None)),
@@ -131,13 +136,14 @@ impl Place {
             }
             Self::Defined { then } if is_end => {
                 let status = status(packet)?;
-                // with a cursor the rows are for COM_STMT_FETCH to get
-                if then == Then::Rows && status.has(Status::CURSOR_EXISTS) {
+                // with a cursor the rows are for COM_STMT_FETCH to get; one inside of a procedure shows in this flag, too
+                let fetched = answer == Answer::Executed && status.has(Status::CURSOR_EXISTS);
+                if then == Then::Rows && fetched {
                     return Ok(self.result_over(answer, status));
                 }
                 let part = self.follow(dialect, then);
                 if let Self::Rows { output } = self {
-                    *output = answer == Answer::Statement && status.has(OUTPUT);
+                    *output = answer.is_to_sql() && status.has(OUTPUT);
                 }
                 Ok(part)
             }
@@ -165,7 +171,7 @@ impl Place {
         let head = packet.head();
         match head {
             [0x00, ..] => self.end(answer, packet),
-            [0xFB, ..] if answer == Answer::Statement => Ok(self.go_to(Self::File)),
+            [0xFB, ..] if answer.is_to_sql() => Ok(self.go_to(Self::File)),
             _ => {
                 let (columns, rest) = columns(head).ok_or(Misplaced)?;
                 let told = match rest {
@@ -228,7 +234,7 @@ impl Place {
     }
 
     fn result_over(&mut self, answer: Answer, status: Status) -> Heard {
-        if status.has(Status::MORE_RESULTS) && answer == Answer::Statement {
+        if status.has(Status::MORE_RESULTS) && answer.is_to_sql() {
             return self.go_to(Self::First);
         }
         Heard::Last(Some(status))

@@ -14,6 +14,8 @@ pub(super) enum Answer {
     Plain,
     /// The same; and the server may ask for a file, and transactions begin and end.
     Statement,
+    /// The same, of a statement that was prepared: its rows may be left for `COM_STMT_FETCH`.
+    Executed,
     /// What a statement's parameters and columns are.
     Prepared,
     /// Definitions or rows up to an EOF, without a count before them.
@@ -43,6 +45,14 @@ pub(super) enum Guard {
     Replication,
 }
 
+impl Answer {
+    /// Whether it answers SQL, prepared or not.
+    #[inline]
+    pub(super) const fn is_to_sql(self) -> bool {
+        matches!(self, Self::Statement | Self::Executed)
+    }
+}
+
 impl Command {
     pub(super) const QUIT: Self = Self(0x01);
     pub(super) const SEND_LONG_DATA: Self = Self(0x18);
@@ -62,8 +72,10 @@ impl Command {
         match self.0 {
             // QUIT, STMT_SEND_LONG_DATA, STMT_CLOSE
             0x01 | 0x18 | 0x19 => None,
-            // QUERY, STMT_EXECUTE, STMT_BULK_EXECUTE
-            0x03 | 0x17 | 0xFA => Some(Answer::Statement),
+            // QUERY, STMT_BULK_EXECUTE
+            0x03 | 0xFA => Some(Answer::Statement),
+            // STMT_EXECUTE
+            0x17 => Some(Answer::Executed),
             // STMT_PREPARE
             0x16 => Some(Answer::Prepared),
             // FIELD_LIST, STMT_FETCH

@@ -426,7 +426,7 @@ impl State {
 
     fn answered(&mut self, answer: Answer, status: Option<Status>) {
         if let Some(status) = status {
-            let before = self.status.has(Status::IN_TRANSACTION) || answer == Answer::Statement;
+            let before = self.status.has(Status::IN_TRANSACTION) || answer.is_to_sql();
             if before && !status.has(Status::IN_TRANSACTION) {
                 self.counts.transactions += 1;
             }
@@ -443,7 +443,7 @@ impl State {
             // both servers take a file to its end before they complain of it
             self.breach = Some("the database takes no more of a file");
         }
-        if self.owed.first() == Some(Answer::Statement) {
+        if self.owed.first().is_some_and(Answer::is_to_sql) {
             self.sure = false;
         }
         self.pay();

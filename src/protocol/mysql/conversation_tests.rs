@@ -80,6 +80,7 @@ fn said(word: &str, capabilities: Capabilities) -> Option<Vec<u8>> {
         "column" => b"\x03def".to_vec(),
         "between" => return between(2),
         "between:trx" => return between(3),
+        "between:cursor" => return between(0x42),
         "row" => b"\x011".to_vec(),
         "empty-row" => vec![0],
         "null-row" => vec![0xFB],
@@ -166,6 +167,13 @@ const TURNS: &[(&str, Standing, u32)] = &[
         1,
     ),
     ("query/1columns column between row err", IDLE, 1),
+    // a procedure with a cursor inside
+    (
+        "query/1columns column between:cursor row",
+        Standing::Owing,
+        1,
+    ),
+    ("query/1columns column between:cursor row end+ ok", IDLE, 1),
     ("query/1columns err", IDLE, 1),
     // several results
     ("query/ok+", Standing::Owing, 1),
