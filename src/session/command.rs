@@ -219,11 +219,10 @@ async fn change_user(
             revocation = Some(ended);
             denial
         },
+        by,
     };
-    let changing = mysql::change_user(client, upstream, command, agreed.capabilities, terms);
-    let changed = timeout_at(by, changing).await;
-    match changed {
-        Ok(Ok(changed)) => {
+    match mysql::change_user(client, upstream, command, agreed.capabilities, terms).await {
+        Ok(changed) => {
             tenure.adopt(prospect);
             agreed.charset = changed.charset;
             conversation.changed_user(changed.status);
@@ -232,12 +231,12 @@ async fn change_user(
             relay.move_to(meters);
             None
         }
-        Ok(Err((LoginError::Refused { errno }, _))) => {
+        Err((LoginError::Refused { errno }, _)) => {
             conversation.dealt_with();
             tenure.refused_by_server(errno);
             None
         }
-        Ok(Err((error, sequence))) => {
+        Err((error, sequence)) => {
             orders.ending = revocation.map(Box::new);
             let end = end_of(&error);
             let no = No::of_mysql(error, &orders.tenure);
@@ -251,7 +250,6 @@ async fn change_user(
             }
             Some(end)
         }
-        Err(_late) => Some(End::ClientBroke),
     }
 }
 
@@ -271,7 +269,7 @@ impl Denied {
 const fn end_of(error: &LoginError) -> End {
     match error {
         LoginError::ClientLeft => End::ClientLeft,
-        LoginError::ClientBroke(_) => End::ClientBroke,
+        LoginError::ClientBroke(_) | LoginError::Late => End::ClientBroke,
         LoginError::UpstreamClosed => End::DatabaseLeft,
         LoginError::UpstreamBroke(_) => End::DatabaseBroke,
         LoginError::Interrupted(_) => End::Revoked,

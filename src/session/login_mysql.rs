@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     admitted::Session,
@@ -76,11 +76,12 @@ pub(super) async fn login_mysql(
         edit,
         own_key: Some(&visit.door.mysql.own_key),
         interrupted: async { tenure.ended().await.denial },
+        by: deadline,
     };
     let opening = &mut answered.opening;
     let login = mysql::login(client, &mut upstream, opening, tls.as_deref(), terms);
-    let no = match timeout_at(deadline, login).await {
-        Ok(Ok(login)) => {
+    let no = match login.await {
+        Ok(login) => {
             visit.door.meters.phase(Phase::Login, began.elapsed());
             let gone = || No::silent(Refusal::Unreachable("the server is gone".to_owned()));
             return Ok(Session {
@@ -97,8 +98,7 @@ pub(super) async fn login_mysql(
                 turns: login.turns,
             });
         }
-        Ok(Err(error)) => No::of_mysql(error, tenure),
-        Err(_late) => No::silent(Refusal::Late),
+        Err(error) => No::of_mysql(error, tenure),
     };
     answered.upstream = Some(upstream);
     Err(no)
@@ -204,6 +204,7 @@ impl No {
                 Self::silent(Refusal::UpstreamRefused(text))
             }
             LoginError::NoChallenge => Self::told(Refusal::NoChallenge),
+            LoginError::Late => Self::silent(Refusal::Late),
             LoginError::Cleartext => Self::told(Refusal::Cleartext),
             LoginError::ClientLeft | LoginError::ClientBroke(_) => {
                 Self::silent(Refusal::LeftAtChallenge)

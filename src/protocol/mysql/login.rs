@@ -8,7 +8,10 @@ use std::{
     pin::{Pin, pin},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout_at},
+};
 
 use super::{
     exchange::{Exchange, Fault, Offer, Step},
@@ -35,6 +38,8 @@ pub struct Terms<'a, I> {
     pub own_key: Option<&'a OwnKey>,
     /// Resolves when the policy no longer admits the session.
     pub interrupted: I,
+    /// When whoever dawdles is given up.
+    pub by: Instant,
 }
 
 /// A session that the database has said yes to. No byte is lost: none behind the server's OK has been read.
@@ -77,6 +82,8 @@ pub enum LoginError {
     OldPassword,
     #[error("the password was not passed on: {0}")]
     Unsealed(SealError),
+    #[error("the login took too long")]
+    Late,
     #[error("the client left during the login")]
     ClientLeft,
     #[error("the client sent something else than an answer to the challenge")]
@@ -111,7 +118,8 @@ pub async fn login<I: Future<Output = Denial>>(
 ) -> Result<LoggedIn, LoginError> {
     if let Some(tls) = tls {
         let encrypting = upstream.encrypt(&opening.response, &terms.edit, tls);
-        encrypting.await?;
+        let encrypted = timeout_at(terms.by, encrypting).await;
+        encrypted.map_err(|_late| LoginError::Late)??;
     }
     let way = Way::of(client);
     log_in(client, way, upstream, opening, terms).await
@@ -119,7 +127,7 @@ pub async fn login<I: Future<Output = Denial>>(
 
 /// Asks the server to make the session of `client` and `upstream` somebody else's, by the client's own command, and relays what
 /// follows as in a login. `agreed` is what both sides can. After the server's [refusal](LoginError::Refused) the session is whose it
-/// was; after any other error nobody knows whose it is, and it ends.
+/// was; after any other error nobody knows whose it is, and it ends: the server has been told so in order.
 ///
 /// # Errors
 /// As for [`login`], with the id of the next packet to the client.
@@ -181,7 +189,8 @@ where
         exchange: &mut exchange,
         own_key: terms.own_key,
     };
-    let end = pump.run(&first, interrupted).await;
+    let end = timeout_at(terms.by, pump.run(&first, interrupted)).await;
+    let end = end.unwrap_or(Err(LoginError::Late));
     opening.sequence = leg.sequence();
     Ok(LoggedIn {
         capabilities,
@@ -221,14 +230,25 @@ where
     // the command has taken the number 0
     let mut leg = Leg::new(client, 1);
     let interrupted = pin!(terms.interrupted);
+    let mut upstream = Unfinished::again(upstream, legs.upstream);
     let mut pump = Pump {
         client: &mut leg,
-        upstream: &mut Unfinished::again(upstream, legs.upstream),
+        upstream: &mut upstream,
         exchange: &mut exchange,
         own_key: terms.own_key,
     };
-    let end = pump.run(&first, interrupted).await;
-    let status = end.map_err(|error| (error, leg.sequence()))?;
+    let end = timeout_at(terms.by, pump.run(&first, interrupted)).await;
+    let end = end.unwrap_or(Err(LoginError::Late));
+    let sequence = leg.sequence();
+    let status = match end {
+        Ok(status) => status,
+        // the session goes on
+        Err(error @ LoginError::Refused { .. }) => return Err((error, sequence)),
+        Err(error) => {
+            upstream.forsake().await;
+            return Err((error, sequence));
+        }
+    };
     Ok(Changed {
         status,
         charset: command.charset(),
@@ -287,7 +307,7 @@ where
                 }
                 packet = self.client.receive(MAX_ANSWER), if self.exchange.awaits_answer() => {
                     let packet = packet.map_err(LoginError::of_client)?;
-                    if !self.upstream.takes(packet.len()) {
+                    if !self.upstream.reads(&packet) {
                         return Err(LoginError::ClientMalformed);
                     }
                     let key = match self.own_key {

@@ -29,6 +29,7 @@ pub(super) fn terms() -> Terms<'static, std::future::Pending<Denial>> {
         edit: Edit::default(),
         own_key: Some(&OWN_KEY),
         interrupted: pending(),
+        by: Instant::now() + Duration::from_mins(1),
     }
 }
 
@@ -312,6 +313,7 @@ async fn a_policy_that_changes_during_a_login_ends_it_between_two_packets() {
             }
             denial.clone()
         },
+        by: terms().by,
     };
     let lines = [S(2, switch()), S(3, b"\x01more".to_vec())];
     let played = play(&lines, terms, 1).await;

@@ -1,8 +1,8 @@
 //! A connection to the server whose login has not ended, and how to end it without harm. Floor 2.
 //!
 //! A server counts each connection that is closed before its login has ended, and after `max_connect_errors` of them refuses the
-//! host (1129): the gateway's, so everybody. A login that fails is not counted. So what has been dialled for a client that is then
-//! refused, or has left, is ended by a login that fails.
+//! host (1129): the gateway's, so everybody. A login that fails is not counted, as long as each answer is one that the server reads,
+//! right or wrong. So what has been dialled for a client that is then refused, or has left, is ended by a login that fails.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     net::{SecureError, Stream, UpstreamTls},
     wire::mysql::{
         AuthPacket, Capabilities, Edit, FirstPacket, Greeting, HandshakeResponse, MAX_RESPONSE,
-        NotAGreeting, answer_length, code, junk_login, proof_fits,
+        NotAGreeting, Readable, code, junk_login,
     },
 };
 
@@ -32,21 +32,14 @@ pub struct Unfinished<S = Stream> {
     /// `None` once a TLS handshake has failed: nothing more can be said.
     leg: Option<Leg<S>>,
     stage: Stage,
+    /// Which the server reads, to what it has said last.
+    answers: Readable,
     greeting: Option<Box<Greeting>>,
     way: Way,
     /// Whether the server counts what is closed too early.
     counts: bool,
     proxied: bool,
-    asked: Option<Asked>,
     abandons: Arc<Abandons>,
-}
-
-/// What the server has asked last.
-#[derive(Debug)]
-struct Asked {
-    plugin: Box<str>,
-    /// It is the plugin's first question.
-    first: bool,
 }
 
 /// Whose word is awaited.
@@ -151,11 +144,11 @@ impl<S> Unfinished<S> {
         Self {
             leg: Some(Leg::new(stream, 0)),
             stage: Stage::Greeting,
+            answers: Readable::Any,
             greeting: None,
             way,
             counts,
             proxied: false,
-            asked: None,
             abandons,
         }
     }
@@ -232,20 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
     pub(super) async fn receive(&mut self) -> Result<Payload, LegError> {
         let payload = self.leg()?.receive(MAX_RESPONSE).await?;
         let packet = AuthPacket::parse(&payload, Capabilities::default());
-        match &packet {
-            Ok(AuthPacket::Switch { plugin, .. } | AuthPacket::NextFactor { plugin, .. }) => {
-                let plugin = Box::from(*plugin);
-                self.asked = Some(Asked {
-                    plugin,
-                    first: true,
-                });
-            }
-            Ok(_) | Err(_) => {
-                if let Some(asked) = &mut self.asked {
-                    asked.first = false;
-                }
-            }
-        }
+        self.answers = packet.as_ref().map_or(Readable::Any, Readable::answers_to);
         self.stage = match packet {
             Ok(AuthPacket::Ok(_)) => Stage::LoggedIn,
             Ok(AuthPacket::Err { .. }) => Stage::Over,
@@ -260,6 +240,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
             | Err(_) => Stage::Answer,
         };
         Ok(payload)
+    }
+
+    /// Whether the server reads such an answer: one that it does not read, it counts.
+    pub(super) const fn reads(&self, answer: &[u8]) -> bool {
+        self.answers.has(answer.len())
     }
 
     /// Says something to the server. Cancel safe: what is not written yet goes first when the connection is
@@ -285,6 +270,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
         }
     }
 
+    /// The same for a session of which another login was asked and is not to end well: there, too, the server counts.
+    pub(super) async fn forsake(&mut self) {
+        let _failed = timeout(WITHIN, self.fail()).await;
+    }
+
     /// Plays the login to its end as somebody who does not exist, with answers that are none. Tells the error number of the
     /// server's refusal.
     pub(super) async fn fail(&mut self) -> Result<Option<u16>, LegError> {
@@ -302,10 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
                     let response = junk_login(plugin, &nobody(), &random());
                     self.send(&response).await?;
                 }
-                Stage::Answer => {
-                    let junk = self.junk_answer();
-                    self.send(&junk).await?;
-                }
+                Stage::Answer => self.send(&junk_answer(self.answers)).await?,
                 Stage::Verdict => {
                     let packet = self.receive().await?;
                     if let Ok(AuthPacket::Err { errno, .. }) =
@@ -330,33 +317,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
     }
 }
 
-impl<S> Unfinished<S> {
-    /// Whether the server reads an answer of this length to what it has asked; one that it does not read it counts.
-    pub(super) fn takes(&self, length: usize) -> bool {
-        let asked = self.asked.as_ref();
-        asked.is_none_or(|asked| proof_fits(&asked.plugin, length))
-    }
-
-    /// Proves nothing, whatever was asked, in a length that the server reads. A server that had not asked would take it for a
-    /// command: for one that does nothing.
-    fn junk_answer(&self) -> Vec<u8> {
-        let length = self
-            .asked
-            .as_ref()
-            .map_or(JUNK, |asked| answer_length(&asked.plugin, asked.first));
-        let mut answer = random::<LONGEST_JUNK>().to_vec();
-        answer.truncate(length);
-        if let Some(first) = answer.first_mut() {
-            *first = COM_PING;
-        }
-        answer
-    }
-}
-
 /// A name that no account has: each time another, since accounts are locked after too many failures.
 fn nobody() -> String {
     let digits = u64::from_le_bytes(random());
     format!("doorward_nobody_{digits:016x}")
+}
+
+/// Proves nothing, whatever was asked. A server that had not asked would take it for a command: for one that does nothing.
+fn junk_answer(answers: Readable) -> Vec<u8> {
+    let junk: [u8; 32] = random();
+    let mut answer: Vec<u8> = junk
+        .iter()
+        .copied()
+        .cycle()
+        .take(answers.length())
+        .collect();
+    if let Some(first) = answer.first_mut() {
+        *first = COM_PING;
+    }
+    answer
 }
 
 /// Bytes that nobody guesses; zeros where the library fails, which nothing here relies on.
@@ -374,10 +353,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const WITHIN: Duration = Duration::from_secs(2);
 /// The most packets of a login that is to fail.
 const MAX_STEPS: usize = 24;
-/// Bytes of an answer to a question that is not known.
-const JUNK: usize = 32;
-/// The longest answer that a known plugin reads.
-const LONGEST_JUNK: usize = 96;
 const COM_QUIT: u8 = 0x01;
 const COM_PING: u8 = 0x0e;
 

@@ -24,7 +24,7 @@ mod splice;
 mod terminal;
 
 pub use attributes::{Attributes, RESERVED_PREFIX};
-pub use auth::{AuthPacket, Garbled, answer_length, code, nonce_of, plugin, proof_fits};
+pub use auth::{AuthPacket, Garbled, Readable, code, nonce_of, plugin, proof_fits};
 pub use capabilities::{Capabilities, Extended};
 pub use change_user::ChangeUser;
 pub use error::{ErrForm, ErrPacket, WireError};
