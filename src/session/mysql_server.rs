@@ -32,17 +32,38 @@ struct Known {
     reads_headers: Option<bool>,
     /// When a slow greeting was last spoken of.
     complained: Option<Instant>,
+    /// When to ask a server again that has shut our address out.
+    spared_until: Option<Instant>,
 }
 
 impl MysqlServer {
     pub(super) fn heard(&self, greeting: &Greeting) {
         let mut known = self.lock();
+        known.spared_until = None;
         let same = |kept: &Arc<Greeting>| {
             kept.version() == greeting.version() && kept.capabilities() == greeting.capabilities()
         };
         if !known.greeting.as_ref().is_some_and(same) {
             known.greeting = Some(Arc::new(greeting.clone()));
         }
+    }
+
+    /// The server has shut our address out.
+    pub(super) fn shut_out(&self) {
+        self.lock().spared_until = Some(Instant::now() + SPARE);
+    }
+
+    /// Whether the server has shut our address out and was asked lately. Of those who come later, one asks again.
+    pub(super) fn is_spared(&self) -> bool {
+        let mut known = self.lock();
+        let now = Instant::now();
+        let Some(until) = known.spared_until else {
+            return false;
+        };
+        if now >= until {
+            known.spared_until = Some(now + SPARE);
+        }
+        now < until
     }
 
     /// A greeting like the server's, of our own; `None` before the server was ever heard.
@@ -158,5 +179,7 @@ impl Door {
 
 /// More than a look waits for a refusal.
 const LOOKING: Duration = Duration::from_secs(1);
+/// How often a server is asked whether our address is still shut out.
+const SPARE: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(1);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(600);

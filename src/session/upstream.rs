@@ -20,6 +20,9 @@ pub(super) async fn dial(
     visit: &Visit,
     dialling: impl Future<Output = Result<Stream, DialError>>,
 ) -> Result<Stream, Refusal> {
+    if visit.door.mysql.is_spared() {
+        return Err(Refusal::HostBlocked);
+    }
     let meters = &visit.door.meters;
     let began = Instant::now();
     match dialling.await {
@@ -107,6 +110,7 @@ impl Door {
                          TRUNCATE TABLE performance_schema.host_cache; (MySQL) or FLUSH HOSTS; (MariaDB)",
                     );
                 }
+                self.mysql.shut_out();
                 self.meters.host_blocked(true);
                 self.meters.upstream_failed("host_blocked");
                 Refusal::HostBlocked
