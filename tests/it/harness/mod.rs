@@ -2,14 +2,19 @@
 
 pub(crate) mod authority;
 pub(crate) mod clients;
+pub(crate) mod dice;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod mysql;
 pub(crate) mod mysql_clients;
+pub(crate) mod mysql_peer;
+pub(crate) mod mysql_raw;
+pub(crate) mod network;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod relay;
+pub(crate) mod rogue;
 pub(crate) mod tls;
 
 use std::{
@@ -22,13 +27,16 @@ use std::{
 
 pub(crate) use authority::Authority;
 pub(crate) use clients::{Login, node, psql, python};
+pub(crate) use dice::Dice;
 pub(crate) use gateway::Gateway;
 pub(crate) use mysql::{Kind, Mysql};
 pub(crate) use mysql_clients::{Account, mariadb, mysql};
+pub(crate) use mysql_peer::Client;
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Ended, run};
 pub(crate) use raw::Raw;
 pub(crate) use relay::Relay;
+pub(crate) use rogue::Rogue;
 
 /// How long anything that must happen may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! TLS for raw clients and for tokio-postgres.
 
 use std::{
-    io,
+    io::{self, Write},
     net::TcpStream,
     pin::Pin,
     sync::Arc,
@@ -62,9 +62,21 @@ impl Raw {
         self,
         config: Arc<ClientConfig>,
     ) -> io::Result<(Self, CertificateDer<'static>, ProtocolVersion)> {
+        self.handshake_behind(&[], config)
+    }
+
+    /// The same, with plain bytes that go out in one segment with the `ClientHello`.
+    pub(crate) fn handshake_behind(
+        self,
+        plain: &[u8],
+        config: Arc<ClientConfig>,
+    ) -> io::Result<(Self, CertificateDer<'static>, ProtocolVersion)> {
         let name = ServerName::try_from("localhost").unwrap();
         let mut connection = ClientConnection::new(config, name).unwrap();
         let mut socket: TcpStream = self.socket.try_clone().unwrap();
+        let mut first = plain.to_vec();
+        connection.write_tls(&mut first)?;
+        socket.write_all(&first)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
