@@ -5,7 +5,7 @@ start_mysql() {
   [ -z "$server" ] || where=${XDG_CACHE_HOME:-$HOME/.cache}/doorward/trees/$server
   rm -rf "$work/papers"
   mkdir "$work/papers"
-  if [ "$1" = direct-tls ]; then
+  if [[ $1 == *tls ]]; then
     cp "$work/tls"/* "$work/papers"
     settings+=("ssl-key=$work/server/papers/key" "ssl-cert=$work/server/papers/certificate")
   fi
@@ -25,6 +25,14 @@ origins_of_mysql() {
   - {name: superuser, from: [127.0.0.1], users: [root], databases: [any], local_infile: true}
   - {name: everybody, from: [127.0.0.1], databases: [any], local_infile: true}
 YAML
+}
+
+# What more the listener says where its clients come by TLS: then so do we, for tests ask the server whether they did.
+behind_mysql() {
+  local pin
+  pin=$(openssl x509 -in "$work/tls/certificate" -noout -fingerprint -sha256)
+  pin=${pin#*=}
+  echo ", upstream_tls: {mode: pin, pin: \"sha256:${pin//:/}\"}"
 }
 
 # lead_to_mysql PORT TLS
