@@ -15,7 +15,7 @@ use super::{
     relay::{Closed, End, Line, Order, Orders, Relay, Turn},
     report,
     stages::{MYSQL_PATIENCE, Visit},
-    tenure::{Change, Prospect, Revocation, Tenure},
+    tenure::{Change, Revocation, Tenure},
 };
 use crate::{
     meter::Attendance,
@@ -108,7 +108,6 @@ impl LoggedIn {
         let rule = Rule {
             tenure: self.tenure,
             agreed: self.agreed,
-            prospect: None,
             ending: None,
         };
         let passing = rule.tenure.is_reserve();
@@ -160,8 +159,6 @@ fn finish(
 pub(super) struct Rule {
     pub(super) tenure: Tenure,
     pub(super) agreed: Option<Box<Agreed>>,
-    /// What the session becomes if the server agrees to the command that was let pass.
-    pub(super) prospect: Option<Box<Prospect>>,
     /// The order to end that was given, so that only a stricter one follows.
     pub(super) ending: Option<Box<Revocation>>,
 }

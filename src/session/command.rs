@@ -40,14 +40,15 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
         orders,
         ..
     } = relay.interlude();
-    let (Conversation::Mysql(conversation), Some(agreed)) = (conversation, &orders.agreed) else {
+    let (Conversation::Mysql(conversation), Some(agreed)) = (conversation, &mut orders.agreed)
+    else {
         return Some(End::Breach);
     };
     if let Some(Hold::Answered { ok }) = conversation.hold() {
         conversation.noted();
-        let prospect = orders.prospect.take().filter(|_| ok);
+        let prospect = agreed.prospect.take().filter(|_| ok);
         if let Some(prospect) = prospect {
-            becomes(relay, *prospect);
+            becomes(relay, prospect);
         }
         return None;
     }
@@ -67,7 +68,7 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
                     becomes(relay, prospect);
                 }
                 // the session is that when the server has said yes
-                pending => orders.prospect = pending.map(Box::new),
+                pending => agreed.prospect = pending,
             }
             None
         }

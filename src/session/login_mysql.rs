@@ -9,7 +9,7 @@ use super::{
     login::No,
     refusal::Refusal,
     stages::{MYSQL_PATIENCE, Visit},
-    tenure::Tenure,
+    tenure::{Prospect, Tenure},
     upstream::{dial, hear},
 };
 use crate::{
@@ -23,8 +23,7 @@ use crate::{
     wire::mysql::{Capabilities, Edit, Flavor, NameRule},
 };
 
-/// What a MySQL session's two sides agreed on: to read the commands that the session decides on.
-#[derive(Clone, Copy, Debug)]
+/// What a MySQL session keeps for the commands that it decides on: what the two sides agreed on, by which they are read.
 pub(super) struct Agreed {
     pub(super) capabilities: Capabilities,
     pub(super) flavor: Flavor,
@@ -33,6 +32,8 @@ pub(super) struct Agreed {
     pub(super) charset: u16,
     /// Whether the server heard of the client by a PROXY header.
     pub(super) proxied: bool,
+    /// What the session becomes if the server agrees to the command that was let pass.
+    pub(super) prospect: Option<Prospect>,
 }
 
 pub(super) async fn login_mysql(
@@ -94,6 +95,7 @@ pub(super) async fn login_mysql(
                     names,
                     charset: login.charset,
                     proxied,
+                    prospect: None,
                 })),
                 turns: login.turns,
             });

@@ -18,17 +18,7 @@ pub(super) struct Seats {
 
 /// One session's place in its origin; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
-    taken: Arc<AtomicU32>,
-    reserve: bool,
-}
-
-impl Seat {
-    /// Whether it is the one place past the origin's limit, see [`Reserve`].
-    pub(super) const fn is_reserve(&self) -> bool {
-        self.reserve
-    }
-}
+pub(super) struct Seat(Arc<AtomicU32>);
 
 impl Seats {
     /// Forgets origins that nobody sits in and that are not `kept`.
@@ -46,16 +36,13 @@ impl Seats {
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()?;
-        Some(Seat {
-            taken: count,
-            reserve: false,
-        })
+        Some(Seat(count))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -76,9 +63,7 @@ impl Room for Reserve<'_> {
 
     fn take(&self, origin: &Origin) -> Option<Seat> {
         let most = origin.connections?.saturating_add(1);
-        let mut seat = self.0.sit(origin, most)?;
-        seat.reserve = true;
-        Some(seat)
+        self.0.sit(origin, most)
     }
 }
 
@@ -135,11 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn one_more_place_is_in_reserve_and_knows_it() {
+    fn one_more_place_is_in_reserve() {
         let seats = Seats::default();
         let _first = seats.take(&origin(1)).unwrap();
         let reserve = Reserve(&seats).take(&origin(1)).unwrap();
-        assert!(reserve.is_reserve());
         assert!(Reserve(&seats).take(&origin(1)).is_none());
         drop(reserve);
         assert!(Reserve(&seats).take(&origin(1)).is_some());

@@ -43,6 +43,8 @@ pub(super) struct Tenure {
     pub(super) claim: Claim,
     pub(super) permit: Permit,
     seat: Seat,
+    /// The seat is the one past the origin's limit, see [`Reserve`].
+    reserve: bool,
     /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
     meters: Arc<OriginMeters>,
     /// Its line in the session table, once the server has dealt a cancel key.
@@ -103,11 +105,13 @@ impl Tenure {
             return Err(Box::new((claim, closing_down())));
         }
         let now = SystemTime::now();
+        let mut reserve = false;
         let decided = match policy.decide(&claim, now, &gateway.seats) {
             Err(full)
                 if full.reason == Reason::LimitConnections
                     && door.settings.protocol == Protocol::Mysql =>
             {
+                reserve = true;
                 policy.decide(&claim, now, &Reserve(&gateway.seats))
             }
             decided => decided,
@@ -120,6 +124,7 @@ impl Tenure {
                 claim,
                 permit,
                 seat,
+                reserve,
                 registration: None,
                 warnings: 0,
                 notice: Notice::of(standing),
@@ -217,6 +222,7 @@ impl Tenure {
         self.permit = permit;
         if let Some(seat) = seat {
             self.seat = seat;
+            self.reserve = false;
         }
         if let Some(registration) = &self.registration {
             registration.move_to(self.permit.origin());
@@ -256,7 +262,7 @@ impl Tenure {
 
     /// Whether the session sits in its origin's reserve, where it may only stop others.
     pub(super) const fn is_reserve(&self) -> bool {
-        self.seat.is_reserve()
+        self.reserve
     }
 
     /// Tells a session in the reserve that it may only stop others: whether it has been told often enough. Command lines send two
