@@ -12,6 +12,7 @@ use crate::harness::{
     gateway::{Plan, SHOP, field},
     mariadb, mysql,
     mysql_clients::{Tls, newest_mariadb},
+    network::{ELSEWHERE, in_own_network},
     node, python,
 };
 
@@ -115,6 +116,34 @@ fn nobody_gets_in_without_a_password_unless_that_is_allowed() {
             assert_eq!(mysql(&trusted, WHO).worked(), "trusted@shop");
         }
     }
+}
+
+#[test]
+fn a_password_goes_in_clear_over_no_leg_that_others_can_hear() {
+    let name = "mysql_ways::a_password_goes_in_clear_over_no_leg_that_others_can_hear";
+    in_own_network(name, || {
+        let server = Mysql::start(Kind::Debian, &[]);
+        let port = free_port();
+        let listener = format!(
+            "name: my, protocol: mysql, listen: \"{ELSEWHERE}:{port}\", upstream: \"{}\"",
+            server.address()
+        );
+        let policy = OPEN.replace("127.0.0.0/8", ELSEWHERE);
+        let gateway = Plan::listening(port, &[listener]).start(&policy);
+        let by = |user| as_user(&gateway, user).host(ELSEWHERE).tls(Tls::Off);
+        assert_eq!(mariadb(&by("app"), WHO).worked(), "app@shop");
+        let clear = mariadb(&by("by_pam"), WHO);
+        let words = clear.failed();
+        assert!(words.contains("a password in clear"), "{words}");
+        let ahead = [
+            "--enable-cleartext-plugin",
+            "--default-auth=mysql_clear_password",
+        ];
+        assert!(mysql(&by("by_pam").with(&ahead), WHO).code() != 0);
+        // its certificate is for another name
+        let encrypted = by("by_pam").tls(Tls::Unsaid).with(&["--ssl"]);
+        assert_eq!(mariadb(&encrypted, WHO).worked(), "by_pam@shop");
+    });
 }
 
 const FROM: &str = "select user()";
