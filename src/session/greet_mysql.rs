@@ -97,9 +97,6 @@ impl Met {
 async fn meet(socket: &TcpStream, guest: &Guest) -> Result<Met, Refusal> {
     let (visit, shortlist) = (&guest.visit, guest.shortlist);
     let (gateway, door) = (&visit.gateway, &visit.door);
-    if !shortlist.is_possible() {
-        return Err(unknown().into());
-    }
     let denial = gateway
         .standing
         .borrow()
@@ -107,6 +104,9 @@ async fn meet(socket: &TcpStream, guest: &Guest) -> Result<Met, Refusal> {
         .address_denial(visit.address);
     if let Some(denial) = denial {
         return Err(denial.into());
+    }
+    if !shortlist.is_possible() {
+        return Err(unknown().into());
     }
     let strict = door.in_force().protect_upstream == ProtectUpstream::Strict;
     if strict || !shortlist.is_mentioned() {
