@@ -32,6 +32,7 @@ mod mysql_identities;
 mod mysql_matrix;
 mod mysql_openings;
 mod mysql_oracle;
+mod mysql_refusals;
 mod mysql_rights;
 mod mysql_unblocked;
 mod mysql_ways;
