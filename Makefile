@@ -2,7 +2,7 @@
 SHELL = /bin/bash
 PREFIX = /usr
 
-.PHONY: demo test suites bench fuzz install uninstall
+.PHONY: demo test suites bench soak fuzz install uninstall
 
 demo:       # a throw-away PostgreSQL and MariaDB, the gateway before them, and what each client sees; ONCE=1 ends by itself
 	@deploy/demo
@@ -16,6 +16,9 @@ test:       # everything that must hold before a change lands
 
 suites:     # other people's test suites, with the gateway and without it: what differs
 	@tests/suites/run
+
+soak:       # what takes minutes: ten thousand generated logins at each server, who they are according to it and to our log
+	cargo test --locked --test it -- --ignored --nocapture soak_
 
 fuzz:       # every target for a while; CONTRIBUTING.md says what it needs
 	tests/fuzz/run
