@@ -24,6 +24,11 @@ struct Heard {
 }
 
 impl Rogue {
+    /// Whether a command that came bore these bytes.
+    pub(crate) fn heard_in_a_command(&self, part: &[u8]) -> bool {
+        self.commands().iter().any(|said| contains(said, part))
+    }
+
     /// Whatever the script does with each connection.
     pub(crate) fn playing(script: impl Fn(&mut Raw) + Send + Sync + 'static) -> Self {
         Self::with(move |raw, _heard| script(raw))
@@ -127,6 +132,10 @@ impl Rogue {
 pub(crate) fn hear(raw: &mut Raw, greeting: &Greeting) -> Option<Packet> {
     raw.try_send(&packet(0, &greeting.encode())).ok()?;
     raw.packet()
+}
+
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// Whether a claim is one by which the gateway ends a login that is to fail.
