@@ -45,6 +45,8 @@ pub(super) struct Tenure {
     seat: Seat,
     /// The seat is the one past the origin's limit, see [`Reserve`].
     reserve: bool,
+    /// The permit is of a policy that is no longer in force, and the session was not held against the new one.
+    overtaken: bool,
     /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
     meters: Arc<OriginMeters>,
     /// Its line in the session table, once the server has dealt a cancel key.
@@ -125,6 +127,7 @@ impl Tenure {
                 permit,
                 seat,
                 reserve,
+                overtaken: false,
                 registration: None,
                 warnings: 0,
                 notice: Notice::of(standing),
@@ -148,7 +151,7 @@ impl Tenure {
 
     /// Whether the policy has changed, and what that means for this session. Costs two comparisons where nothing has.
     pub(super) fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Change> {
-        while self.notice.poll(cx).is_ready() {
+        while std::mem::take(&mut self.overtaken) || self.notice.poll(cx).is_ready() {
             match self.decide_again() {
                 Change::Nothing => {}
                 change @ (Change::Moved | Change::Ends(_)) => return Poll::Ready(change),
@@ -213,7 +216,11 @@ impl Tenure {
     }
 
     /// The session is now what it was considered as. Tells whether it belongs to other meters.
+    ///
+    /// While the server was asked, the policy may have changed, and been asked of the session as it was: then it is asked again.
     pub(super) fn adopt(&mut self, prospect: Prospect) -> bool {
+        let in_force = self.notice.standing.borrow().policy.generation();
+        self.overtaken = prospect.permit.generation() != in_force;
         self.claim = prospect.claim;
         self.sit(prospect.permit, prospect.seat)
     }
