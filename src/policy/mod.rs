@@ -5,6 +5,7 @@
 //! runs the same code. The order of the file never matters to a verdict.
 
 mod addresses;
+mod certificate;
 mod claim;
 mod decide;
 mod explain;
@@ -20,6 +21,7 @@ use std::{
 };
 
 use addresses::AddressTable;
+pub use certificate::{Certificate, Validity};
 pub use claim::{Claim, Replication, TlsVersion, canonical};
 pub use decide::{CancelPermit, Denial, Permit, Reason, Room, Unlimited};
 pub use explain::{Explanation, Outcome, Tried, Verdict};
