@@ -5,12 +5,14 @@ use std::{
     collections::BTreeSet,
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use doorward::policy::{
-    Answer, Claim, From, Names, OnRevoke, Origin, Policy, Require, Rules, TlsVersion, Unlimited,
+    Answer, Ban, Ceiling, Claim, From, Hosts, Names, OnRevoke, Origin, OriginLimits, Policy,
+    Require, Rules, Strangers, TlsVersion, Unlimited,
 };
 
 /// Each origin with a network of its own inside a few wide ones, and two users.
@@ -22,7 +24,10 @@ fn policy(origins: u32) -> Policy {
     let named = |n: u32, from: Vec<From>| Origin {
         name: format!("origin-{n}").into(),
         line: n,
+        file: None,
+        temporary: false,
         from,
+        proof: None,
         listeners: Names::Any,
         users: Names::Listed(vec![format!("app{n}"), "reader".to_owned()]),
         databases: Names::Listed(vec!["shop".to_owned()]),
@@ -31,7 +36,12 @@ fn policy(origins: u32) -> Policy {
         exclusive: n.is_multiple_of(10),
         active: true,
         expires: None,
-        connections: None,
+        observe: false,
+        tls_min: None,
+        limits: OriginLimits::default(),
+        expected_rtt: None,
+        on_revoke: None,
+        note: None,
     };
     let wide = ["10.0.0.0/8", "10.0.0.0/9", "10.0.0.0/12"];
     let wide = (origins..).zip(wide.map(|wide| vec![From::Network(wide.parse().unwrap())]));
@@ -42,13 +52,20 @@ fn policy(origins: u32) -> Policy {
             authentication: true,
         },
         protected_users: BTreeSet::from(["postgres".to_owned()]),
-        origins: all.map(|(n, from)| named(n, from)).collect(),
+        networks: Vec::new(),
+        origins: all.map(|(n, from)| Arc::new(named(n, from))).collect(),
         deny: Vec::new(),
-        answer: Answer::Quiet,
+        observe: None,
+        strangers: Strangers {
+            answer: Answer::Quiet,
+            ban: Ban::default(),
+        },
         on_revoke: OnRevoke::Drain,
         drain: Duration::from_secs(30),
+        temporary: Ceiling::default(),
+        tests: Vec::new(),
     };
-    Policy::new(rules, 1)
+    Policy::new(rules, &Hosts::default(), 1)
 }
 
 fn claim(address: IpAddr, user: &str) -> Claim {
@@ -59,6 +76,7 @@ fn claim(address: IpAddr, user: &str) -> Claim {
         database: Some("shop".to_owned()),
         replication: None,
         tls: Some(TlsVersion::V1_3),
+        certificate: None,
         application: None,
     }
 }

@@ -7,7 +7,7 @@ use std::{path::Path, time::SystemTime};
 use super::{Exit, Format, Global, Output, WhyArgs};
 use crate::{
     config::{self, Environment, LoadError},
-    policy::{Condition, Policy},
+    policy::{Condition, Hosts, Policy},
     server::{
         control::{self, Answer, AskError, Refused},
         why_answer::{TriedAnswer, WhyAnswer, WhyRequest},
@@ -62,7 +62,7 @@ fn from_file(
         }
     };
     let listeners = loaded.settings.listeners;
-    let policy = Policy::new(loaded.rules, 0);
+    let policy = Policy::new(loaded.rules, &Hosts::default(), 0);
     let source = format!("file {}", path.display());
     WhyAnswer::of(&policy, &listeners, request, SystemTime::now(), &source).map_err(|question| {
         output.complain(format_args!("error: {question}"));

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -15,7 +16,7 @@ use super::{
     raw::{MAX_FILE, Node},
     warnings,
 };
-use crate::policy::Rules;
+use crate::policy::{Ban, Ceiling, Rules, Strangers};
 
 /// What a good file says.
 #[derive(Clone, Debug)]
@@ -184,15 +185,22 @@ fn understand(
         rules: Rules {
             require: meaning.require,
             protected_users: meaning.protected_users,
+            networks: Vec::new(),
             origins: meaning
                 .origins
                 .into_iter()
-                .map(|placed| placed.rule)
+                .map(|placed| Arc::new(placed.rule))
                 .collect(),
             deny: meaning.deny.into_iter().map(|placed| placed.rule).collect(),
-            answer: meaning.answer,
+            observe: None,
+            strangers: Strangers {
+                answer: meaning.answer,
+                ban: Ban::default(),
+            },
             on_revoke: meaning.on_revoke,
             drain: meaning.drain,
+            temporary: Ceiling::default(),
+            tests: Vec::new(),
         },
         warnings: report.finish(),
         text: String::new(),

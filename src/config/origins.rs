@@ -11,7 +11,7 @@ use super::{
     values::{self, Longest},
     walk::{Fields, Schema, list, nearest, scalar, shorten, word},
 };
-use crate::policy::{Deny, From, Names, Origin, Replication};
+use crate::policy::{Deny, From, Names, Origin, OriginLimits, Replication};
 
 /// A rule and where its name stands.
 pub(super) struct Placed<T> {
@@ -104,7 +104,10 @@ fn origin(
     let rule = Origin {
         name: name?.into(),
         line: fields.at().line(),
+        file: None,
+        temporary: false,
         from,
+        proof: None,
         listeners: on?,
         users: users?,
         databases: databases?,
@@ -113,7 +116,15 @@ fn origin(
         exclusive: exclusive.unwrap_or(false),
         active: active.unwrap_or(true),
         expires,
-        connections,
+        observe: false,
+        tls_min: None,
+        limits: OriginLimits {
+            connections,
+            ..OriginLimits::default()
+        },
+        expected_rtt: None,
+        on_revoke: None,
+        note: None,
     };
     let places = reach::Places {
         origin: fields.at(),
@@ -158,11 +169,13 @@ fn entry(node: &Node, longest: &[Longest], report: &mut Report<'_>) -> Option<Pl
         rule: Deny {
             name: name?.into(),
             line: fields.at().line(),
+            file: None,
             from,
             users: match users? {
                 Names::Any => Vec::new(),
                 Names::Listed(users) => users,
             },
+            certificates: Vec::new(),
         },
         at,
         from_at,
@@ -206,7 +219,7 @@ fn networks(node: &Node, proof: bool, report: &mut Report<'_>) -> Vec<(From, Whe
         }
         let text = scalar(item, "an address", report)?;
         let from = report.expect(&item.at, addresses::from(text))?;
-        if proof && let Some(fault) = too_wide(text, from) {
+        if proof && let Some(fault) = too_wide(text, &from) {
             report.error(&item.at, fault);
             return None;
         }
@@ -215,7 +228,7 @@ fn networks(node: &Node, proof: bool, report: &mut Report<'_>) -> Vec<(From, Whe
     items.iter().filter_map(read).collect()
 }
 
-fn too_wide(text: &str, from: From) -> Option<Fault> {
+fn too_wide(text: &str, from: &From) -> Option<Fault> {
     let From::Network(network) = from else {
         return Some(
             Fault::new("`any` is everybody on the internet: it needs a proof of identity")

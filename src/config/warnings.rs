@@ -84,7 +84,7 @@ fn rivals(origins: &[Placed<Origin>], report: &mut Report<'_>) {
     for (index, later) in origins.iter().enumerate() {
         let networks = later.rule.from.iter().filter_map(|from| match from {
             From::Network(network) => Some(network),
-            From::Any => None,
+            From::Any | From::Host { .. } | From::Set(_) => None,
         });
         let before: HashSet<usize> = networks
             .filter_map(|network| by_network.get(network))
@@ -129,7 +129,7 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
         (Some(a), Some(b)) => a >= b,
     };
     let hidden = outlives
-        && a.connections.is_none()
+        && a.limits.connections.is_none()
         && covers(&a.listeners, &b.listeners)
         && covers(&a.users, &b.users)
         && covers(&a.databases, &b.databases)
@@ -140,7 +140,7 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
             b.name, a.name, a.line
         ));
         report.warn("W-SHADOWED", &later.at, fault);
-    } else if outlives || a.connections.is_some() {
+    } else if outlives || a.limits.connections.is_some() {
         let fault = Fault::new(format!(
             "origins \"{}\" (line {}) and \"{}\" admit some of the same sessions; the first of the file counts them",
             a.name, a.line, b.name

@@ -310,10 +310,7 @@ mod tests {
     use tokio::net::{TcpListener, UnixListener};
 
     use super::*;
-    use crate::policy::{
-        Policy,
-        samples::{origin, rules},
-    };
+    use crate::policy::samples::{self, origin, rules};
 
     #[tokio::test]
     async fn a_closed_port_is_refused_at_once_and_said_where() {
@@ -390,7 +387,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Upstream::tcp("127.0.0.1", listener.local_addr().unwrap().port());
         let origins = vec![origin("net", &["10.0.0.0/8"]), origin("any", &["any"])];
-        let policy = Policy::new(rules(origins, Vec::new()), 1);
+        let policy = samples::policy(rules(origins, Vec::new()));
         let dial = async |address: &str| {
             let shortlist = policy.screen(address.parse().unwrap());
             upstream.dial(shortlist, Duration::from_secs(5)).await

@@ -7,13 +7,22 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::From;
-
-/// Maps networks to the numbers of the rules that name them.
+/// Maps networks to the rules that name them.
 #[derive(Debug, Default)]
 pub(super) struct AddressTable {
     v4: Vec<Block>,
     v6: Vec<Block>,
+}
+
+/// That a rule names a network, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    /// The rule's place in the file.
+    pub(super) rule: u32,
+    /// Whoever comes from there is one of the rule's own: strangers have other addresses.
+    pub(super) mentions: bool,
+    /// The resolver has failed for too long to let new sessions in from there.
+    pub(super) stale: bool,
 }
 
 #[derive(Debug)]
@@ -23,34 +32,20 @@ struct Block {
     prefix: u8,
     /// The index of the next wider block around this one.
     around: Option<u32>,
-    rules: Vec<u32>,
+    entries: Box<[Entry]>,
 }
 
 impl AddressTable {
-    /// Rule `n` is the `n`-th item; its [`From::Any`] entries are not addresses and are left out.
-    pub(super) fn new<'a>(rules: impl Iterator<Item = &'a [From]>) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (rule, froms) in (0..).zip(rules) {
-            for from in froms {
-                let From::Network(network) = from else {
-                    continue;
-                };
-                let family = if network.addr().is_ipv4() {
-                    &mut v4
-                } else {
-                    &mut v6
-                };
-                family.push((*network, rule));
-            }
-        }
+    pub(super) fn new(named: impl Iterator<Item = (IpNet, Entry)>) -> Self {
+        let (v4, v6) = named.partition(|(network, _)| network.addr().is_ipv4());
         Self {
             v4: forest(v4),
             v6: forest(v6),
         }
     }
 
-    /// The rules whose networks contain the address, narrowest network first, each with its prefix length.
-    pub(super) fn matching(&self, address: IpAddr) -> impl Iterator<Item = (u8, &[u32])> {
+    /// The entries whose networks contain the address, narrowest network first, each with its prefix length.
+    pub(super) fn matching(&self, address: IpAddr) -> impl Iterator<Item = (u8, &[Entry])> {
         let blocks = match address {
             IpAddr::V4(_) => &self.v4,
             IpAddr::V6(_) => &self.v6,
@@ -63,28 +58,25 @@ impl AddressTable {
                 let block = blocks.get(next?)?;
                 next = block.around.map(|index| index as usize);
                 if number <= block.last {
-                    return Some((block.prefix, block.rules.as_slice()));
+                    return Some((block.prefix, &*block.entries));
                 }
             }
         })
     }
 }
 
-fn forest(mut networks: Vec<(IpNet, u32)>) -> Vec<Block> {
-    networks
-        .sort_by_key(|(network, rule)| (number(network.network()), network.prefix_len(), *rule));
+fn forest(mut named: Vec<(IpNet, Entry)>) -> Vec<Block> {
+    named.sort_by_key(|(network, entry)| {
+        let first = number(network.network());
+        (first, network.prefix_len(), *entry)
+    });
+    named.dedup();
     let mut blocks: Vec<Block> = Vec::new();
-    for (network, rule) in networks {
-        let (first, last) = (number(network.network()), number(network.broadcast()));
-        if let Some(same) = blocks
-            .last_mut()
-            .filter(|b| (b.first, b.last) == (first, last))
-        {
-            if same.rules.last() != Some(&rule) {
-                same.rules.push(rule);
-            }
+    for same in named.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some((network, _)) = same.first() else {
             continue;
-        }
+        };
+        let (first, last) = (number(network.network()), number(network.broadcast()));
         let mut around = blocks.len().checked_sub(1);
         while let Some(index) = around {
             let Some(block) = blocks.get(index) else {
@@ -100,9 +92,10 @@ fn forest(mut networks: Vec<(IpNet, u32)>) -> Vec<Block> {
             last,
             prefix: network.prefix_len(),
             around: around.and_then(|index| u32::try_from(index).ok()),
-            rules: vec![rule],
+            entries: same.iter().map(|(_, entry)| *entry).collect(),
         });
     }
+    blocks.shrink_to_fit();
     blocks
 }
 

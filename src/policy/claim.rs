@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use super::Certificate;
+
 /// All that a decision may look at, already parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -15,6 +17,8 @@ pub struct Claim {
     pub replication: Option<Replication>,
     /// The version of the client's TLS; `None` for a connection in clear.
     pub tls: Option<TlsVersion>,
+    /// Shown by the client in the handshake.
+    pub certificate: Option<Arc<Certificate>>,
     /// The client's own words: for logs, never a condition.
     pub application: Option<String>,
 }

@@ -2,19 +2,43 @@
 
 use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::SystemTime};
 
-use super::{Claim, Condition, Names, Origin, Policy, canonical, origin::Case};
+use super::{
+    Certificate, Claim, Condition, Denial, Deny, From, Names, Origin, Policy, Reason, Validity,
+    canonical,
+    origin::{Case, Fit},
+};
 
 /// Proof that a policy said yes. Only [`Policy::decide`] makes one, and the way to a database socket asks for one.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    origin: Arc<Origin>,
+    origin: Option<Arc<Origin>>,
+    spared: Option<Denial>,
     generation: u64,
 }
 
 impl Permit {
-    /// The origin that admits the session: its limits and meters.
-    pub fn origin(&self) -> &Arc<Origin> {
-        &self.origin
+    /// The origin that admits the session: its limits and meters. `None` for one that only an observation admits.
+    pub const fn origin(&self) -> Option<&Arc<Origin>> {
+        self.origin.as_ref()
+    }
+
+    /// The origin's name, or [`NO_ORIGIN`]: a label.
+    pub fn name(&self) -> &str {
+        self.origin
+            .as_ref()
+            .map_or(NO_ORIGIN, |origin| &origin.name)
+    }
+
+    /// The denial that an observation spared the session.
+    pub const fn spared(&self) -> Option<&Denial> {
+        self.spared.as_ref()
+    }
+
+    /// MySQL: whether the server may ask the client for a file.
+    pub fn local_infile(&self) -> bool {
+        self.origin
+            .as_ref()
+            .is_some_and(|origin| origin.local_infile)
     }
 
     /// The policy that said yes, see [`Policy::generation`].
@@ -23,102 +47,38 @@ impl Permit {
     }
 }
 
-/// A no of the policy. `Display` is for the log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}", reason.sentence(), rule.as_ref().map(|name| format!(" (\"{name}\")")).unwrap_or_default())]
-pub struct Denial {
-    pub reason: Reason,
-    /// The deny rule that hit, or the origin that came nearest.
-    pub rule: Option<Arc<str>>,
-}
+/// The label of sessions that no origin admits but an observation. No origin can have this name.
+pub const NO_ORIGIN: &str = "_none";
 
-/// Why a connection was admitted or refused: exactly one. A closed set, so it may be a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    Allowed,
-    DenyRule,
-    ExclusiveUser,
-    NoOrigin,
-    ListenerNotAllowed,
-    UserNotAllowed,
-    DatabaseNotAllowed,
-    ReplicationNotAllowed,
-    Expired,
-    Inactive,
-    TlsRequired,
-    LimitConnections,
-    LimitGlobal,
-    AuthenticationMissing,
-    TlsFailed,
-    MalformedOpening,
-    OpeningTimeout,
-    UpstreamUnreachable,
-    UpstreamRefused,
-    ShuttingDown,
-}
-
-impl Reason {
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::DenyRule => "deny_rule",
-            Self::ExclusiveUser => "exclusive_user",
-            Self::NoOrigin => "no_origin",
-            Self::ListenerNotAllowed => "listener_not_allowed",
-            Self::UserNotAllowed => "user_not_allowed",
-            Self::DatabaseNotAllowed => "database_not_allowed",
-            Self::ReplicationNotAllowed => "replication_not_allowed",
-            Self::Expired => "expired",
-            Self::Inactive => "inactive",
-            Self::TlsRequired => "tls_required",
-            Self::LimitConnections => "limit_connections",
-            Self::LimitGlobal => "limit_global",
-            Self::AuthenticationMissing => "authentication_missing",
-            Self::TlsFailed => "tls_failed",
-            Self::MalformedOpening => "malformed_opening",
-            Self::OpeningTimeout => "opening_timeout",
-            Self::UpstreamUnreachable => "upstream_unreachable",
-            Self::UpstreamRefused => "upstream_refused",
-            Self::ShuttingDown => "shutting_down",
-        }
-    }
-
-    /// What happened, for a person. Names nobody: it may be shown to a client.
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::DenyRule => "a deny rule matches",
-            Self::ExclusiveUser => "this user is reserved for another origin",
-            Self::NoOrigin => "no origin names this address",
-            Self::ListenerNotAllowed => "the origin may not use this listener",
-            Self::UserNotAllowed => "the origin may not log in as this user",
-            Self::DatabaseNotAllowed => "the origin may not open this database",
-            Self::ReplicationNotAllowed => {
-                "the origin's replication right does not fit this connection"
-            }
-            Self::Expired => "the origin has expired",
-            Self::Inactive => "the origin is switched off",
-            Self::TlsRequired => "the connection is not encrypted",
-            Self::LimitConnections => "the origin has no free connection",
-            Self::LimitGlobal => "too many connections are being opened",
-            Self::AuthenticationMissing => "the server asked for no proof of identity",
-            Self::TlsFailed => "the TLS handshake failed",
-            Self::MalformedOpening => "the opening is malformed",
-            Self::OpeningTimeout => "the opening took too long",
-            Self::UpstreamUnreachable => "the server behind the gateway cannot be reached",
-            Self::UpstreamRefused => "the server behind the gateway refused",
-            Self::ShuttingDown => "the gateway is shutting down",
-        }
-    }
-}
-
-/// The places that an origin's limit leaves. Taking one is part of the decision, so that two clients never share the last.
+/// The places that an origin's limits leave. Taking one is part of the decision, so that two clients never share the last.
 pub trait Room {
     /// Held as long as the session lives; gives the place back when dropped.
     type Seat;
 
-    /// `None` when the origin is full.
-    fn take(&self, origin: &Origin) -> Option<Self::Seat>;
+    /// A place in the origin.
+    ///
+    /// # Errors
+    /// The limit that stands against it.
+    fn take(&self, origin: &Origin, claim: &Claim) -> Result<Self::Seat, Full>;
+
+    /// A place past every limit: in an origin whose limits are on trial, or in none.
+    fn spare(&self, origin: Option<&Origin>, claim: &Claim) -> Self::Seat;
+}
+
+/// Which limit leaves no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    Connections,
+    Rate,
+}
+
+impl Full {
+    const fn reason(self) -> Reason {
+        match self {
+            Self::Connections => Reason::LimitConnections,
+            Self::Rate => Reason::LimitRate,
+        }
+    }
 }
 
 /// Room without limits, for questions about rules alone.
@@ -128,9 +88,11 @@ pub struct Unlimited;
 impl Room for Unlimited {
     type Seat = ();
 
-    fn take(&self, _: &Origin) -> Option<()> {
-        Some(())
+    fn take(&self, _: &Origin, _: &Claim) -> Result<(), Full> {
+        Ok(())
     }
+
+    fn spare(&self, _: Option<&Origin>, _: &Claim) {}
 }
 
 /// Leave to forward one cancel request. A cancel names no user, so it is not a [`Permit`]; only
@@ -138,17 +100,15 @@ impl Room for Unlimited {
 #[derive(Debug)]
 pub struct CancelPermit(());
 
-impl Policy {
-    /// Whether a cancel request from this address may go to the database. `session` is the origin of the session that the
-    /// key belongs to, where this gateway knows it; an unknown key may pass only from an address that some origin mentions.
-    pub fn decide_cancel(&self, address: IpAddr, session: Option<&Origin>) -> Option<CancelPermit> {
-        let fits = session.map_or_else(
-            || self.screen(address).is_mentioned(),
-            |origin| origin.covers(address),
-        );
-        (fits && !self.denies_address(address)).then_some(CancelPermit(()))
-    }
+/// Whether a session is to begin, or is there and is decided again: that one may live on answers of DNS that are too old to let
+/// another in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    New,
+    Live,
+}
 
+impl Policy {
     /// The one decision, whatever path the connection took. Pure but for `room`, where the seat is taken.
     ///
     /// # Errors
@@ -159,120 +119,299 @@ impl Policy {
         now: SystemTime,
         room: &R,
     ) -> Result<(Permit, R::Seat), Denial> {
-        if let Some(deny) = self
-            .deny_entries(canonical(claim.address))
-            .find(|deny| deny.names_user(&claim.user))
-        {
+        self.decide_at_age(claim, now, room, Age::New)
+    }
+
+    /// The same for a session that is already there.
+    ///
+    /// # Errors
+    /// As [`Policy::decide`].
+    pub fn decide_again<R: Room>(
+        &self,
+        claim: &Claim,
+        now: SystemTime,
+        room: &R,
+    ) -> Result<(Permit, R::Seat), Denial> {
+        self.decide_at_age(claim, now, room, Age::Live)
+    }
+
+    fn decide_at_age<R: Room>(
+        &self,
+        claim: &Claim,
+        now: SystemTime,
+        room: &R,
+        age: Age,
+    ) -> Result<(Permit, R::Seat), Denial> {
+        if let Some(deny) = self.denying(claim) {
             return Err(Denial {
                 reason: Reason::DenyRule,
                 rule: Some(Arc::clone(&deny.name)),
             });
         }
+        let case = self.case(claim, now);
         let reserving = self.reserving(claim);
-        let Candidates { complete, nearest } = self.candidates(claim, now, reserving.as_deref());
-        let reserved = reserving.is_some();
-        let tried = if reserved { 1 } else { complete.len() };
-        for (_, origin) in complete.iter().take(tried) {
-            if let Some(seat) = room.take(origin) {
-                let permit = Permit {
-                    origin: Arc::clone(origin),
-                    generation: self.generation,
-                };
-                return Ok((permit, seat));
-            }
-        }
-        if let Some((_, full)) = complete.first() {
-            return Err(Denial {
-                reason: Reason::LimitConnections,
-                rule: Some(Arc::clone(&full.name)),
-            });
-        }
-        Err(
-            match (nearest, reserving.and_then(|all| all.first().copied())) {
-                (Some((condition, _, origin)), _) => Denial {
-                    reason: condition.reason(),
-                    rule: Some(Arc::clone(&origin.name)),
-                },
-                (None, Some(reserving)) => Denial {
-                    reason: Reason::ExclusiveUser,
-                    rule: Some(Arc::clone(&reserving.name)),
-                },
-                (None, None) => Denial {
-                    reason: Reason::NoOrigin,
-                    rule: None,
-                },
-            },
-        )
+        let candidates = self.candidates(case, age, reserving.as_deref());
+        let Some(denial) = self.seat(&candidates, reserving.is_some(), claim, room) else {
+            let denial = candidates.missed(self, reserving.as_deref());
+            return self.observed(case, reserving.is_some(), denial, room);
+        };
+        denial.or_else(|full| self.observed(case, reserving.is_some(), full, room))
     }
 
-    /// The exclusive origins that list the claimed user on this listener; `None` where the user is free.
-    fn reserving(&self, claim: &Claim) -> Option<Vec<&Arc<Origin>>> {
+    /// A seat in the most specific complete match that has room; in one whose limits are on trial where none has. `None`: nothing
+    /// matches.
+    fn seat<R: Room>(
+        &self,
+        candidates: &Candidates<'_>,
+        reserved: bool,
+        claim: &Claim,
+        room: &R,
+    ) -> Option<Result<(Permit, R::Seat), Denial>> {
+        let complete = &candidates.complete;
+        // whoever is reserved has one place, and no other takes it in
+        let tried = if reserved { 1 } else { complete.len() };
+        let permit = |found: &Found<'_>, spared| Permit {
+            origin: Some(Arc::clone(found.origin)),
+            spared,
+            generation: self.generation,
+        };
+        let mut full = None;
+        for found in complete.iter().take(tried) {
+            match room.take(found.origin, claim) {
+                Ok(seat) => {
+                    let spared = found.spared.map(|reason| found.denial(reason));
+                    return Some(Ok((permit(found, spared), seat)));
+                }
+                Err(limit) => {
+                    full.get_or_insert_with(|| found.denial(limit.reason()));
+                }
+            }
+        }
+        let full = full?;
+        let mut on_trial = complete.iter().take(tried);
+        if let Some(found) = on_trial.find(|found| found.origin.observe) {
+            let seat = room.spare(Some(found.origin), claim);
+            return Some(Ok((permit(found, Some(full)), seat)));
+        }
+        Some(Err(full))
+    }
+
+    /// What becomes of a denial under the file's `observe`. It never spares what is denied, reserved, protected or revoked, nor goes
+    /// under a floor, nor admits replication.
+    fn observed<R: Room>(
+        &self,
+        case: Case<'_>,
+        reserved: bool,
+        denial: Denial,
+        room: &R,
+    ) -> Result<(Permit, R::Seat), Denial> {
+        let claim = case.claim;
+        let observed = self
+            .rules
+            .observe
+            .as_ref()
+            .is_some_and(|observe| case.now < observe.until && observe.covers(claim.address));
+        let floors = claim.tls.is_some() || !case.require.tls;
+        let may = observed
+            && floors
+            && !reserved
+            && !case.protected
+            && claim.replication.is_none()
+            && denial.reason != Reason::CertificateRevoked;
+        if !may {
+            return Err(denial);
+        }
+        let permit = Permit {
+            origin: None,
+            spared: Some(denial),
+            generation: self.generation,
+        };
+        Ok((permit, room.spare(None, claim)))
+    }
+
+    /// Whether a cancel request from this address may go to the database. `session` is the origin of the session that the
+    /// key belongs to, where this gateway knows it: it may pass from an address that mentions that origin, or with the proof that
+    /// the origin asks for. An unknown key may pass only from an address that some origin mentions.
+    pub fn decide_cancel(
+        &self,
+        address: IpAddr,
+        certificate: Option<&Certificate>,
+        now: SystemTime,
+        session: Option<&str>,
+    ) -> Option<CancelPermit> {
+        let address = canonical(address);
+        let denied = self
+            .deny_entries(address)
+            .any(|deny| deny.users.is_empty() && deny.names_certificate(certificate));
+        let fits = match session {
+            None => self.screen(address).is_mentioned(),
+            Some(NO_ORIGIN) => {
+                let observe = self.rules.observe.as_ref();
+                observe.is_some_and(|observe| now < observe.until && observe.covers(address))
+            }
+            Some(name) => self.may_cancel_for(name, address, certificate, now),
+        };
+        (fits && !denied).then_some(CancelPermit(()))
+    }
+
+    fn may_cancel_for(
+        &self,
+        name: &str,
+        address: IpAddr,
+        certificate: Option<&Certificate>,
+        now: SystemTime,
+    ) -> bool {
+        let Some((index, origin)) = self.named(name) else {
+            return false;
+        };
+        let mut by_address = self
+            .covering(address)
+            .filter(|(_, entry)| entry.rule == index);
+        let proved = || {
+            origin.proof.as_ref().is_some_and(|proof| {
+                certificate.is_some_and(|shown| {
+                    shown.validity_at(now) == Validity::Valid && proof.names(shown)
+                })
+            })
+        };
+        match by_address.next() {
+            Some((_, entry)) if entry.mentions => true,
+            Some(_) => proved(),
+            None => origin.from.contains(&From::Any) && proved(),
+        }
+    }
+
+    /// The deny rule that hits the claim.
+    fn denying(&self, claim: &Claim) -> Option<&Deny> {
+        let certificate = claim.certificate.as_deref();
+        self.deny_entries(canonical(claim.address))
+            .find(|deny| deny.names_user(&claim.user) && deny.names_certificate(certificate))
+    }
+
+    pub(super) fn case<'a>(&self, claim: &'a Claim, now: SystemTime) -> Case<'a> {
+        Case {
+            claim,
+            now,
+            require: self.rules.require,
+            protected: self.rules.protected_users.contains(&claim.user),
+        }
+    }
+
+    /// The exclusive origins that list the claimed user on this listener, by their places; `None` where the user is free.
+    fn reserving(&self, claim: &Claim) -> Option<Vec<u32>> {
         let all = self.reservations.get(&claim.user)?;
         let here: Vec<_> = all
             .iter()
-            .filter_map(|index| self.origins.get(*index as usize))
-            .filter(|origin| origin.listeners.contains(&claim.listener))
+            .copied()
+            .filter(|index| {
+                let origin = self.rules.origins.get(*index as usize);
+                origin.is_some_and(|origin| origin.listeners.contains(&claim.listener))
+            })
             .collect();
         (!here.is_empty()).then_some(here)
     }
 
     /// Holds every origin that covers the address against the claim. With `only`, no others count.
-    fn candidates(
-        &self,
-        claim: &Claim,
-        now: SystemTime,
-        only: Option<&[&Arc<Origin>]>,
-    ) -> Candidates<'_> {
-        let case = Case {
-            claim,
-            now,
-            require: self.require,
-            protected: self.protected_users.contains(&claim.user),
-        };
-        let named = self.by_address.matching(canonical(claim.address));
-        let named =
-            named.flat_map(|(prefix, rules)| rules.iter().map(move |rule| (Some(prefix), *rule)));
-        let any = self.any_address.iter().map(|rule| (None, *rule));
-        let mut complete: Vec<(Rank, &Arc<Origin>)> = Vec::new();
-        let mut nearest: Option<(Condition, Rank, &Arc<Origin>)> = None;
-        for (prefix, index) in named.chain(any) {
-            let Some(origin) = self.origins.get(index as usize) else {
+    fn candidates(&self, case: Case<'_>, age: Age, only: Option<&[u32]>) -> Candidates<'_> {
+        let claim = case.claim;
+        let by_address = self
+            .covering(canonical(claim.address))
+            .filter(|(_, entry)| age == Age::Live || !entry.stale)
+            .map(|(prefix, entry)| (Some(prefix), entry.rule));
+        let any = self.any_address.of(&claim.user).map(|rule| (None, rule));
+        let mut candidates = Candidates::default();
+        for (prefix, rule) in by_address.chain(any) {
+            let Some(origin) = self.rules.origins.get(rule as usize) else {
                 continue;
             };
-            if only.is_some_and(|only| !only.iter().any(|listed| Arc::ptr_eq(listed, origin))) {
-                continue;
-            }
-            let rank = Rank::of(origin, prefix, index);
-            match origin.first_failure(case) {
-                // covered by several of its networks, it counts once: by the narrowest, which came first
-                None if complete.iter().any(|(_, seen)| Arc::ptr_eq(seen, origin)) => {}
-                None => complete.push((rank, origin)),
-                // whom `any` names it does not know: only a fitting user makes it a near miss
-                Some(_) if prefix.is_none() && !origin.holds(Condition::User, case) => {}
-                Some(failed) => {
-                    let nearer = nearest
-                        .is_none_or(|(best, best_rank, _)| (failed, best_rank) > (best, rank));
-                    if nearer {
-                        nearest = Some((failed, rank, origin));
-                    }
-                }
+            // whom `any` names it does not know: only a fitting user makes it a near miss
+            let known = prefix.is_some() || origin.failure(Condition::User, case).is_none();
+            if known && only.is_none_or(|only| only.contains(&rule)) {
+                candidates.add(origin, Rank::of(origin, prefix, rule), origin.fit(case));
             }
         }
-        complete.sort_by_key(|(rank, _)| *rank);
-        Candidates { complete, nearest }
+        candidates.complete.sort_by_key(|found| found.rank);
+        candidates
     }
 }
 
+#[derive(Default)]
 struct Candidates<'a> {
-    /// Complete matches, most specific first.
-    complete: Vec<(Rank, &'a Arc<Origin>)>,
+    /// Complete matches, most specific first; those on trial after the others.
+    complete: Vec<Found<'a>>,
     /// The origin that failed latest.
-    nearest: Option<(Condition, Rank, &'a Arc<Origin>)>,
+    nearest: Option<(Condition, Reason, Found<'a>)>,
+}
+
+struct Found<'a> {
+    origin: &'a Arc<Origin>,
+    rank: Rank,
+    /// The failure that is only recorded.
+    spared: Option<Reason>,
+}
+
+impl Found<'_> {
+    fn denial(&self, reason: Reason) -> Denial {
+        Denial {
+            reason,
+            rule: Some(Arc::clone(&self.origin.name)),
+        }
+    }
+}
+
+impl<'a> Candidates<'a> {
+    fn add(&mut self, origin: &'a Arc<Origin>, rank: Rank, fit: Fit) {
+        let found = |spared: Option<Reason>| Found {
+            origin,
+            rank: Rank {
+                on_trial: spared.is_some(),
+                ..rank
+            },
+            spared,
+        };
+        let spared = match fit {
+            Fit::Whole => None,
+            Fit::Spared(reason) => Some(reason),
+            Fit::Failed(condition, reason) => {
+                let nearer = self.nearest.as_ref().is_none_or(|(best, _, other)| {
+                    (condition, Reverse(rank)) > (*best, Reverse(other.rank))
+                });
+                if nearer {
+                    self.nearest = Some((condition, reason, found(None)));
+                }
+                return;
+            }
+        };
+        // covered by several of its networks, it counts once: by the narrowest, which came first
+        let counted = |seen: &Found<'_>| Arc::ptr_eq(seen.origin, origin);
+        if !self.complete.iter().any(counted) {
+            self.complete.push(found(spared));
+        }
+    }
+
+    /// The denial where nothing matches completely.
+    fn missed(&self, policy: &Policy, reserving: Option<&[u32]>) -> Denial {
+        if let Some((_, reason, found)) = &self.nearest {
+            return found.denial(*reason);
+        }
+        let reserving = reserving.and_then(|all| policy.rules.origins.get(*all.first()? as usize));
+        Denial {
+            reason: reserving.map_or(Reason::NoOrigin, |_| Reason::ExclusiveUser),
+            rule: reserving.map(|origin| Arc::clone(&origin.name)),
+        }
+    }
 }
 
 /// How specifically an origin matches; the smallest is the most specific.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are compared, in this order"
+)]
 struct Rank {
+    /// Without the trial it would not match.
+    on_trial: bool,
+    unproved: bool,
     prefix: Reverse<Option<u8>>,
     any_user: bool,
     any_database: bool,
@@ -282,6 +421,8 @@ struct Rank {
 impl Rank {
     const fn of(origin: &Origin, prefix: Option<u8>, place_in_file: u32) -> Self {
         Self {
+            on_trial: false,
+            unproved: origin.proof.is_none(),
             prefix: Reverse(prefix),
             any_user: matches!(origin.users, Names::Any),
             any_database: matches!(origin.databases, Names::Any),

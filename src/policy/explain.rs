@@ -2,9 +2,9 @@
 //!
 //! The verdict is [`Policy::decide`]'s own; the table beside it asks the same conditions one by one.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
-use super::{Claim, Condition, Policy, Reason, Unlimited, origin::Case};
+use super::{Case, Claim, Condition, Denial, From, Origin, Policy, Reason, Unlimited, canonical};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -19,6 +19,10 @@ pub struct Explanation {
     pub reason: Reason,
     /// The origin that admits, the nearest miss, or the deny rule that hit.
     pub rule: Option<Arc<str>>,
+    /// What an observation spared the claim.
+    pub spared: Option<Denial>,
+    /// Some origin names the address; nobody else is told a reason.
+    pub mentioned: bool,
     /// Every origin in the order of the file.
     pub tried: Vec<Tried>,
 }
@@ -28,9 +32,12 @@ pub struct Explanation {
 pub struct Tried {
     pub origin: Arc<str>,
     pub line: u32,
+    /// The included file that it stands in; `None` for the main file.
+    pub file: Option<Arc<str>>,
     /// In the order of [`Condition::ALL`].
     pub outcomes: Vec<(Condition, Outcome)>,
-    pub first_failure: Option<Condition>,
+    /// The first that fails and is not on trial.
+    pub first_failure: Option<(Condition, Reason)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub enum Outcome {
     Fails,
     /// The origin asks nothing by this condition.
     Unasked,
+    /// It does not hold, and that is only recorded.
+    OnTrial,
     /// Something before it failed.
     NotTried,
 }
@@ -46,47 +55,64 @@ pub enum Outcome {
 impl Policy {
     /// Decides and says how every origin answered.
     pub fn explain(&self, claim: &Claim, now: SystemTime) -> Explanation {
-        let (verdict, reason, rule) = match self.decide(claim, now, &Unlimited) {
+        let address = canonical(claim.address);
+        let (verdict, reason, rule, spared) = match self.decide(claim, now, &Unlimited) {
             Ok((permit, ())) => (
                 Verdict::Allow,
                 Reason::Allowed,
-                Some(Arc::clone(&permit.origin().name)),
+                permit.origin().map(|origin| Arc::clone(&origin.name)),
+                permit.spared().cloned(),
             ),
-            Err(denial) => (Verdict::Deny, denial.reason, denial.rule),
+            Err(denial) => (Verdict::Deny, denial.reason, denial.rule, None),
         };
-        let case = Case {
-            claim,
-            now,
-            require: self.require,
-            protected: self.protected_users.contains(&claim.user),
-        };
-        let tried = self.origins.iter().map(|origin| {
-            let mut first_failure = None;
-            let outcomes = Condition::ALL.map(|condition| {
-                let outcome = if first_failure.is_some() {
-                    Outcome::NotTried
-                } else if !origin.holds(condition, case) {
-                    first_failure = Some(condition);
-                    Outcome::Fails
-                } else if origin.asks(condition, self.require) {
-                    Outcome::Holds
-                } else {
-                    Outcome::Unasked
-                };
-                (condition, outcome)
-            });
-            Tried {
-                origin: Arc::clone(&origin.name),
-                line: origin.line,
-                outcomes: outcomes.to_vec(),
-                first_failure,
-            }
+        let case = self.case(claim, now);
+        let covering: HashSet<u32> = self
+            .covering(address)
+            .filter(|(_, entry)| !entry.stale)
+            .map(|(_, entry)| entry.rule)
+            .collect();
+        let tried = (0..).zip(self.origins()).map(|(index, origin)| {
+            let covered = covering.contains(&index) || origin.from.contains(&From::Any);
+            self.tried(origin, covered, case)
         });
         Explanation {
             verdict,
             reason,
             rule,
+            spared,
+            mentioned: self.screen(address).is_mentioned(),
             tried: tried.collect(),
+        }
+    }
+
+    fn tried(&self, origin: &Arc<Origin>, covered: bool, case: Case<'_>) -> Tried {
+        let mut first_failure = None;
+        let outcomes = Condition::ALL.map(|condition| {
+            if first_failure.is_some() {
+                return (condition, Outcome::NotTried);
+            }
+            let failure = if condition == Condition::From {
+                (!covered).then_some(Reason::NoOrigin)
+            } else {
+                origin.failure(condition, case)
+            };
+            let outcome = match failure {
+                Some(_) if origin.tries(condition, case) => Outcome::OnTrial,
+                Some(reason) => {
+                    first_failure = Some((condition, reason));
+                    Outcome::Fails
+                }
+                None if origin.asks(condition, self.rules().require) => Outcome::Holds,
+                None => Outcome::Unasked,
+            };
+            (condition, outcome)
+        });
+        Tried {
+            origin: Arc::clone(&origin.name),
+            line: origin.line,
+            file: origin.file.clone(),
+            outcomes: outcomes.to_vec(),
+            first_failure,
         }
     }
 }

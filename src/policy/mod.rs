@@ -5,91 +5,50 @@
 //! runs the same code. The order of the file never matters to a verdict.
 
 mod addresses;
+mod any;
 mod certificate;
 mod claim;
 mod decide;
 mod explain;
+mod hosts;
 mod origin;
+mod proof;
+mod reason;
+mod rehearsal;
+mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
-use addresses::AddressTable;
+use ipnet::IpNet;
+
+use addresses::{AddressTable, Entry};
+use any::AnyAddress;
 pub use certificate::{Certificate, Validity};
 pub use claim::{Claim, Replication, TlsVersion, canonical};
-pub use decide::{CancelPermit, Denial, Permit, Reason, Room, Unlimited};
+pub use decide::{CancelPermit, Full, NO_ORIGIN, Permit, Room, Unlimited};
 pub use explain::{Explanation, Outcome, Tried, Verdict};
-pub use origin::{Condition, Deny, From, Names, Origin};
+pub use hosts::{Freshness, HostAnswer, Hosts};
+use origin::Case;
+pub use origin::{Condition, Deny, From, Names, Origin, OriginLimits};
+pub use proof::Proof;
+pub use reason::{Denial, Reason};
+pub use rehearsal::{Expected, Mismatch, Rehearsal};
+pub use rules::{Answer, Ban, Ceiling, NamedNetwork, Observe, OnRevoke, Require, Rules, Strangers};
 
-/// Floors that no origin can go under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Require {
-    /// The client's connection must be encrypted.
-    pub tls: bool,
-    /// A session that the database lets in without a challenge is ended.
-    pub authentication: bool,
-}
-
-/// What an address that no origin mentions is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// One constant text with a reference, whatever the reason.
-    Quiet,
-    /// The reason, as a mentioned address gets it.
-    Explain,
-    /// Nothing: the connection is closed before a byte is read.
-    Drop,
-}
-
-/// What happens to a live session that the policy no longer admits. Ordered by strictness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OnRevoke {
-    /// It goes on until it ends by itself.
-    Keep,
-    /// It is told at the next moment outside a transaction, and cut after the drain time.
-    Drain,
-    /// It is cut at once.
-    Close,
-}
-
-/// Everything a [`Policy`] is made of, as `config` has read it. Not yet indexed.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub require: Require,
-    /// Users that "any user" never covers.
-    pub protected_users: BTreeSet<String>,
-    pub origins: Vec<Origin>,
-    pub deny: Vec<Deny>,
-    pub answer: Answer,
-    pub on_revoke: OnRevoke,
-    /// How long a session that is drained may go on.
-    pub drain: Duration,
-}
-
-/// An immutable set of rules, indexed for looking up addresses. Made anew at every reload.
+/// An immutable set of rules, indexed for looking up addresses. Made anew whenever a rule or what DNS says of it changes.
 #[derive(Debug)]
 pub struct Policy {
     generation: u64,
-    require: Require,
-    protected_users: BTreeSet<String>,
-    origins: Vec<Arc<Origin>>,
-    deny: Vec<Deny>,
-    answer: Answer,
-    on_revoke: OnRevoke,
-    drain: Duration,
+    rules: Arc<Rules>,
     by_address: AddressTable,
-    /// Origins that match any address; they mention nobody.
-    any_address: Vec<u32>,
+    any_address: AnyAddress,
     deny_by_address: AddressTable,
     deny_any_address: Vec<u32>,
     /// The exclusive origins that list a user, by user.
     reservations: HashMap<String, Vec<u32>>,
+    by_name: HashMap<Arc<str>, u32>,
 }
 
 /// What one look at the client's address tells, before a byte is read: the cheap test for strangers.
@@ -100,12 +59,12 @@ pub struct Shortlist {
 }
 
 impl Shortlist {
-    /// Some origin names this address by address or network.
+    /// Some origin names this address: by itself, its network, an unshared set or a host.
     pub const fn is_mentioned(self) -> bool {
         self.mentioned
     }
 
-    /// Some origin could match this address, be it only through `any`.
+    /// Some origin could match this address, be it only through `any` or a shared set, or it is observed.
     pub const fn is_possible(self) -> bool {
         self.possible
     }
@@ -113,9 +72,21 @@ impl Shortlist {
 
 impl Policy {
     /// Indexes the rules. `generation` counts the policies of a running gateway from 1.
-    pub fn new(rules: Rules, generation: u64) -> Self {
+    pub fn new(rules: impl Into<Arc<Rules>>, hosts: &Hosts, generation: u64) -> Self {
+        let rules = rules.into();
+        let sets: HashMap<&str, &NamedNetwork> =
+            rules.networks.iter().map(|set| (&*set.name, set)).collect();
+        let named = |froms: &[From], rule: u32| {
+            let mut entries = Vec::new();
+            for from in froms {
+                entries.extend(resolved(from, rule, &sets, hosts));
+            }
+            entries
+        };
+        let origins = || (0..).zip(&rules.origins);
+        let deny = || (0..).zip(&rules.deny);
         let mut reservations: HashMap<String, Vec<u32>> = HashMap::new();
-        for (index, origin) in (0..).zip(&rules.origins) {
+        for (index, origin) in origins() {
             if let (true, Names::Listed(users)) = (origin.exclusive, &origin.users) {
                 for user in users {
                     reservations.entry(user.clone()).or_default().push(index);
@@ -124,22 +95,24 @@ impl Policy {
         }
         Self {
             generation,
-            require: rules.require,
-            protected_users: rules.protected_users,
-            by_address: AddressTable::new(rules.origins.iter().map(|o| o.from.as_slice())),
-            any_address: naming_any(rules.origins.iter().map(|o| o.from.as_slice())),
-            deny_by_address: AddressTable::new(rules.deny.iter().map(|d| d.from.as_slice())),
-            deny_any_address: (0..)
-                .zip(&rules.deny)
-                .filter(|(_, d)| d.from.is_empty() || d.from.contains(&From::Any))
+            by_address: AddressTable::new(
+                origins().flat_map(|(index, origin)| named(&origin.from, index)),
+            ),
+            any_address: AnyAddress::new(
+                origins().filter(|(_, origin)| origin.from.contains(&From::Any)),
+            ),
+            deny_by_address: AddressTable::new(
+                deny().flat_map(|(index, deny)| named(&deny.from, index)),
+            ),
+            deny_any_address: deny()
+                .filter(|(_, deny)| deny.from.is_empty() || deny.from.contains(&From::Any))
                 .map(|(index, _)| index)
                 .collect(),
-            origins: rules.origins.into_iter().map(Arc::new).collect(),
-            deny: rules.deny,
-            answer: rules.answer,
-            on_revoke: rules.on_revoke,
-            drain: rules.drain,
+            by_name: origins()
+                .map(|(index, origin)| (Arc::clone(&origin.name), index))
+                .collect(),
             reservations,
+            rules,
         }
     }
 
@@ -147,43 +120,33 @@ impl Policy {
         self.generation
     }
 
-    pub const fn require(&self) -> Require {
-        self.require
-    }
-
-    pub const fn answer(&self) -> Answer {
-        self.answer
-    }
-
-    pub const fn on_revoke(&self) -> OnRevoke {
-        self.on_revoke
-    }
-
-    pub const fn drain(&self) -> Duration {
-        self.drain
+    /// What it was made of.
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// The origins in the order of the file.
     pub fn origins(&self) -> &[Arc<Origin>] {
-        &self.origins
+        &self.rules.origins
+    }
+
+    pub fn origin(&self, name: &str) -> Option<&Arc<Origin>> {
+        self.named(name).map(|(_, origin)| origin)
     }
 
     /// What the address alone tells: one look-up, no allocation.
     pub fn screen(&self, address: IpAddr) -> Shortlist {
-        let mentioned = self
-            .by_address
-            .matching(canonical(address))
-            .next()
-            .is_some();
+        let mut covering = self.covering(canonical(address)).peekable();
+        let shared = covering.peek().is_some();
+        let mentioned = covering.any(|(_, entry)| entry.mentions);
+        let observed = || {
+            let observe = self.rules.observe.as_ref();
+            observe.is_some_and(|observe| observe.covers(address))
+        };
         Shortlist {
             mentioned,
-            possible: mentioned || !self.any_address.is_empty(),
+            possible: shared || !self.any_address.is_empty() || observed(),
         }
-    }
-
-    /// Whether a `deny` entry refuses this address whoever the user is. For requests that name no user (cancel).
-    pub fn denies_address(&self, address: IpAddr) -> bool {
-        self.address_denial(address).is_some()
     }
 
     /// The denial of an address that a `deny` entry refuses whoever the user is. For MySQL, where the server speaks before
@@ -191,34 +154,86 @@ impl Policy {
     pub fn address_denial(&self, address: IpAddr) -> Option<Denial> {
         let deny = self
             .deny_entries(canonical(address))
-            .find(|deny| deny.users.is_empty())?;
+            .find(|deny| deny.users.is_empty() && deny.certificates.is_empty())?;
         Some(Denial {
             reason: Reason::DenyRule,
             rule: Some(Arc::clone(&deny.name)),
         })
     }
 
-    /// The next moment after `now` at which an origin expires, so that live sessions are decided again then.
+    /// The next moment after `now` at which the clock alone changes decisions, so that live sessions are decided again then.
     pub fn next_expiry(&self, now: SystemTime) -> Option<SystemTime> {
-        let expiries = self.origins.iter().filter_map(|origin| origin.expires);
-        expiries.filter(|at| *at > now).min()
+        let expiries = self
+            .rules
+            .origins
+            .iter()
+            .filter_map(|origin| origin.expires);
+        let observed = self.rules.observe.as_ref().map(|observe| observe.until);
+        expiries.chain(observed).filter(|at| *at > now).min()
+    }
+
+    fn named(&self, name: &str) -> Option<(u32, &Arc<Origin>)> {
+        let index = *self.by_name.get(name)?;
+        Some((index, self.rules.origins.get(index as usize)?))
+    }
+
+    /// That origins name the canonical address, narrowest network first; `any` is not among it.
+    fn covering(&self, address: IpAddr) -> impl Iterator<Item = (u8, Entry)> {
+        self.by_address
+            .matching(address)
+            .flat_map(|(prefix, entries)| entries.iter().map(move |entry| (prefix, *entry)))
     }
 
     fn deny_entries(&self, address: IpAddr) -> impl Iterator<Item = &Deny> {
         let by_address = self.deny_by_address.matching(address);
         by_address
-            .flat_map(|(_, entries)| entries)
-            .chain(&self.deny_any_address)
-            .filter_map(|index| self.deny.get(*index as usize))
+            .flat_map(|(_, entries)| entries.iter().map(|entry| entry.rule))
+            .chain(self.deny_any_address.iter().copied())
+            .filter_map(|index| self.rules.deny.get(index as usize))
     }
 }
 
-fn naming_any<'a>(froms: impl Iterator<Item = &'a [From]>) -> Vec<u32> {
-    (0..)
-        .zip(froms)
-        .filter(|(_, from)| from.contains(&From::Any))
-        .map(|(index, _)| index)
-        .collect()
+/// The networks that an entry of `from` stands for at this moment.
+fn resolved(
+    from: &From,
+    rule: u32,
+    sets: &HashMap<&str, &NamedNetwork>,
+    hosts: &Hosts,
+) -> Vec<(IpNet, Entry)> {
+    let entry = Entry {
+        rule,
+        mentions: true,
+        stale: false,
+    };
+    match from {
+        From::Any => Vec::new(),
+        From::Network(network) => vec![(*network, entry)],
+        From::Set(name) => sets.get(&**name).map_or_else(Vec::new, |set| {
+            let entry = Entry {
+                mentions: !set.shared,
+                ..entry
+            };
+            set.addresses
+                .iter()
+                .map(|network| (*network, entry))
+                .collect()
+        }),
+        From::Host { name, inward } => hosts.get(name).map_or_else(Vec::new, |answer| {
+            let entry = Entry {
+                stale: answer.is_stale(),
+                ..entry
+            };
+            let inward = if *inward {
+                answer.inward.as_slice()
+            } else {
+                &[]
+            };
+            let addresses = answer.addresses.iter().chain(inward);
+            addresses
+                .map(|address| (IpNet::from(canonical(*address)), entry))
+                .collect()
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,26 @@
 //! One origin: who may connect, and what for. Floor 0.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use ipnet::IpNet;
 
-use super::{Claim, Reason, Replication, Require};
+use super::{Certificate, Claim, OnRevoke, Proof, Reason, Replication, Require, TlsVersion};
 
 /// Where an origin's clients connect from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From {
     /// A network without host bits; a single address is a network of full length.
     Network(IpNet),
     /// Every address. It mentions nobody.
     Any,
+    /// A name whose addresses DNS knows, see [`Hosts`](super::Hosts).
+    Host {
+        name: Arc<str>,
+        /// Whether answers that lead inside count, see [`HostAnswer::inward`](super::HostAnswer::inward).
+        inward: bool,
+    },
+    /// A named network of the file.
+    Set(Arc<str>),
 }
 
 /// A list of names, compared byte by byte.
@@ -37,12 +45,21 @@ impl Names {
 
 /// One entry of the allowlist. All conditions must hold together.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the file"
+)]
 pub struct Origin {
     /// Unique, `[a-z0-9-]`: becomes a metric label.
     pub name: Arc<str>,
     /// Where it stands in the file, counted from 1.
     pub line: u32,
+    /// The included file that it stands in; `None` for the main file.
+    pub file: Option<Arc<str>>,
+    /// Given by `doorward allow` for a while; it stands in no file of a person's.
+    pub temporary: bool,
     pub from: Vec<From>,
+    pub proof: Option<Proof>,
     pub listeners: Names,
     pub users: Names,
     pub databases: Names,
@@ -54,8 +71,39 @@ pub struct Origin {
     pub exclusive: bool,
     pub active: bool,
     pub expires: Option<SystemTime>,
+    /// Proof, limits and `tls.min` are on trial: what they would refuse is recorded and admitted.
+    pub observe: bool,
+    pub tls_min: Option<TlsVersion>,
+    pub limits: OriginLimits,
+    /// A longer round trip is worth a warning: the application is not where it is thought to be.
+    pub expected_rtt: Option<Duration>,
+    /// Stands before [`Rules::on_revoke`](super::Rules::on_revoke).
+    pub on_revoke: Option<OnRevoke>,
+    /// The file's own words about it.
+    pub note: Option<Arc<str>>,
+}
+
+/// What one origin's clients may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginLimits {
     /// The most sessions at a time.
     pub connections: Option<u32>,
+    pub new_per_minute: Option<u32>,
+    /// How long a session may last.
+    pub session: Option<Duration>,
+    /// Failed logins of one user from one source; beyond it that pair is refused for the rest of the minute.
+    pub failed_auth_per_minute: u32,
+}
+
+impl Default for OriginLimits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            new_per_minute: None,
+            session: None,
+            failed_auth_per_minute: 10,
+        }
+    }
 }
 
 /// An entry that refuses, wherever it is written. All given keys must match.
@@ -63,15 +111,24 @@ pub struct Origin {
 pub struct Deny {
     pub name: Arc<str>,
     pub line: u32,
+    /// As an origin's.
+    pub file: Option<Arc<str>>,
     /// Empty: every address.
     pub from: Vec<From>,
     /// Empty: every user.
     pub users: Vec<String>,
+    /// SHA-256 of certificates (DER), whether we trust them or not. Empty: with any certificate or none.
+    pub certificates: Vec<[u8; 32]>,
 }
 
 impl Deny {
     pub(super) fn names_user(&self, user: &str) -> bool {
         self.users.is_empty() || self.users.iter().any(|listed| listed == user)
+    }
+
+    pub(super) fn names_certificate(&self, certificate: Option<&Certificate>) -> bool {
+        self.certificates.is_empty()
+            || certificate.is_some_and(|shown| self.certificates.contains(&shown.sha256))
     }
 }
 
@@ -86,10 +143,11 @@ pub enum Condition {
     Active,
     Expires,
     Tls,
+    Proof,
 }
 
 impl Condition {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::From,
         Self::Listener,
         Self::User,
@@ -98,21 +156,8 @@ impl Condition {
         Self::Active,
         Self::Expires,
         Self::Tls,
+        Self::Proof,
     ];
-
-    /// The reason of a refusal in which this condition failed.
-    pub const fn reason(self) -> Reason {
-        match self {
-            Self::From => Reason::NoOrigin,
-            Self::Listener => Reason::ListenerNotAllowed,
-            Self::User => Reason::UserNotAllowed,
-            Self::Database => Reason::DatabaseNotAllowed,
-            Self::Replication => Reason::ReplicationNotAllowed,
-            Self::Active => Reason::Inactive,
-            Self::Expires => Reason::Expired,
-            Self::Tls => Reason::TlsRequired,
-        }
-    }
 
     /// The column of `doorward why`.
     pub const fn label(self) -> &'static str {
@@ -125,6 +170,7 @@ impl Condition {
             Self::Active => "active",
             Self::Expires => "expires",
             Self::Tls => "tls",
+            Self::Proof => "proof",
         }
     }
 }
@@ -145,39 +191,71 @@ pub(super) struct Case<'a> {
     pub(super) protected: bool,
 }
 
-impl Origin {
-    /// Whether the origin names the address, or takes any.
-    pub fn covers(&self, address: std::net::IpAddr) -> bool {
-        let address = super::canonical(address);
-        self.from.iter().any(|from| match from {
-            From::Network(network) => network.contains(&address),
-            From::Any => true,
-        })
-    }
+/// How an origin that names the address answers beyond that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Whole,
+    /// Only a condition on trial does not hold.
+    Spared(Reason),
+    Failed(Condition, Reason),
+}
 
-    pub(super) fn holds(&self, condition: Condition, case: Case<'_>) -> bool {
+impl Origin {
+    /// Why a condition does not hold; `None` if it does. `From` is the address table's to answer.
+    pub(super) fn failure(&self, condition: Condition, case: Case<'_>) -> Option<Reason> {
         let claim = case.claim;
-        match condition {
-            Condition::From => self.covers(claim.address),
-            Condition::Listener => self.listeners.contains(&claim.listener),
-            Condition::User => match &self.users {
-                Names::Any => !case.protected,
-                listed @ Names::Listed(_) => listed.contains(&claim.user),
-            },
-            // physical replication opens no database, and a MySQL session may begin without one
-            Condition::Database => claim
-                .database
-                .as_ref()
-                .is_none_or(|database| self.databases.contains(database)),
+        let (holds, reason) = match condition {
+            Condition::From => (true, Reason::NoOrigin),
+            Condition::Listener => (
+                self.listeners.contains(&claim.listener),
+                Reason::ListenerNotAllowed,
+            ),
+            Condition::User => {
+                let fits = match &self.users {
+                    Names::Any => !case.protected,
+                    listed @ Names::Listed(_) => listed.contains(&claim.user),
+                };
+                (fits, Reason::UserNotAllowed)
+            }
+            Condition::Database => {
+                // physical replication opens no database, and a MySQL session may begin without one
+                let database = claim.database.as_ref();
+                let fits = database.is_none_or(|database| self.databases.contains(database));
+                (fits, Reason::DatabaseNotAllowed)
+            }
             Condition::Replication => {
                 let ordinary_too =
                     self.replication == Some(Replication::Commands) && claim.replication.is_none();
-                ordinary_too || self.replication == claim.replication
+                let fits = ordinary_too || self.replication == claim.replication;
+                (fits, Reason::ReplicationNotAllowed)
             }
-            Condition::Active => self.active,
-            Condition::Expires => self.expires.is_none_or(|at| case.now < at),
-            Condition::Tls => claim.tls.is_some() || !case.require.tls,
-        }
+            Condition::Active => (self.active, Reason::Inactive),
+            Condition::Expires => (self.expires.is_none_or(|at| case.now < at), Reason::Expired),
+            Condition::Tls if claim.tls.is_none() => {
+                let asked = case.require.tls || self.tls_min.is_some();
+                (!asked, Reason::TlsRequired)
+            }
+            Condition::Tls => (claim.tls >= self.tls_min, Reason::TlsVersion),
+            Condition::Proof => return self.proof.as_ref().and_then(|proof| proof.failure(case)),
+        };
+        (!holds).then_some(reason)
+    }
+
+    /// Whether a failure of this condition is only recorded. The file's floors are never on trial.
+    pub(super) fn tries(&self, condition: Condition, case: Case<'_>) -> bool {
+        let floor = case.require.tls && case.claim.tls.is_none();
+        self.observe
+            && match condition {
+                Condition::Proof => true,
+                Condition::Tls => !floor,
+                Condition::From
+                | Condition::Listener
+                | Condition::User
+                | Condition::Database
+                | Condition::Replication
+                | Condition::Active
+                | Condition::Expires => false,
+            }
     }
 
     /// Whether the origin asks anything by this condition.
@@ -192,15 +270,21 @@ impl Origin {
                 .is_some_and(|kind| kind != Replication::Commands),
             Condition::Active => !self.active,
             Condition::Expires => self.expires.is_some(),
-            Condition::Tls => require.tls,
+            Condition::Tls => require.tls || self.tls_min.is_some(),
+            Condition::Proof => self.proof.is_some(),
         }
     }
 
-    /// The first condition after `From` that does not hold; `From` itself was answered by the address table.
-    pub(super) fn first_failure(&self, case: Case<'_>) -> Option<Condition> {
-        Condition::ALL
-            .into_iter()
-            .skip(1)
-            .find(|condition| !self.holds(*condition, case))
+    /// Tries the conditions one after the other; the address was answered by the table.
+    pub(super) fn fit(&self, case: Case<'_>) -> Fit {
+        let mut spared = None;
+        for condition in Condition::ALL {
+            match self.failure(condition, case) {
+                None => {}
+                Some(reason) if self.tries(condition, case) => spared = spared.or(Some(reason)),
+                Some(reason) => return Fit::Failed(condition, reason),
+            }
+        }
+        spared.map_or(Fit::Whole, Fit::Spared)
     }
 }

@@ -1,17 +1,23 @@
 //! Small rules for unit tests, here and on the floors above. Floor 0.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{Answer, Deny, From, Names, OnRevoke, Origin, Require, Rules};
+use super::{
+    Answer, Ban, Ceiling, Claim, Deny, From, Hosts, Names, OnRevoke, Origin, OriginLimits, Policy,
+    Require, Rules, Strangers, TlsVersion,
+};
 
 /// An origin that asks for nothing but the address: `any`, an address or a network.
 pub(crate) fn origin(name: &str, networks: &[&str]) -> Origin {
     Origin {
         name: name.into(),
         line: 1,
+        file: None,
+        temporary: false,
         from: from(networks),
+        proof: None,
         listeners: Names::Any,
         users: Names::Any,
         databases: Names::Any,
@@ -20,7 +26,12 @@ pub(crate) fn origin(name: &str, networks: &[&str]) -> Origin {
         exclusive: false,
         active: true,
         expires: None,
-        connections: None,
+        observe: false,
+        tls_min: None,
+        limits: OriginLimits::default(),
+        expected_rtt: None,
+        on_revoke: None,
+        note: None,
     }
 }
 
@@ -32,11 +43,37 @@ pub(crate) fn rules(origins: Vec<Origin>, deny: Vec<Deny>) -> Rules {
             authentication: true,
         },
         protected_users: BTreeSet::from(["postgres", "root"].map(str::to_owned)),
-        origins,
+        networks: Vec::new(),
+        origins: origins.into_iter().map(Arc::new).collect(),
         deny,
-        answer: Answer::Quiet,
+        observe: None,
+        strangers: Strangers {
+            answer: Answer::Quiet,
+            ban: Ban::default(),
+        },
         on_revoke: OnRevoke::Drain,
         drain: Duration::from_secs(30),
+        temporary: Ceiling::default(),
+        tests: Vec::new(),
+    }
+}
+
+/// The first policy of these rules, without DNS.
+pub(crate) fn policy(rules: Rules) -> Policy {
+    Policy::new(rules, &Hosts::default(), 1)
+}
+
+/// Somebody with TLS and nothing else.
+pub(crate) fn claim(listener: &str, address: &str, user: &str) -> Claim {
+    Claim {
+        listener: listener.into(),
+        address: address.parse().unwrap(),
+        user: user.to_owned(),
+        database: None,
+        replication: None,
+        tls: Some(TlsVersion::V1_3),
+        certificate: None,
+        application: None,
     }
 }
 

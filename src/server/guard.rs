@@ -5,10 +5,10 @@ use std::{collections::HashSet, sync::Arc, time::SystemTime};
 use crate::policy::{Origin, Policy};
 
 /// What to ask before the policy is replaced by one with these origins; `None` where there is nothing to ask.
-pub(super) fn ask(old: &Policy, new: &[Origin], now: SystemTime) -> Option<String> {
+pub(super) fn ask(old: &Policy, new: &[Arc<Origin>], now: SystemTime) -> Option<String> {
     let usable =
-        |origin: &Origin| origin.active && origin.expires.is_none_or(|expires| now < expires);
-    let had_any = old.origins().iter().any(|origin| usable(origin));
+        |origin: &Arc<Origin>| origin.active && origin.expires.is_none_or(|expires| now < expires);
+    let had_any = old.origins().iter().any(usable);
     if had_any && !new.iter().any(usable) {
         return Some(
             "after this reload nobody is admissible any more: `doorward reload --yes` does it all the same"
@@ -49,14 +49,22 @@ const SHOWN: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::samples::{origin, rules};
+    use crate::policy::{
+        Rules,
+        samples::{self, origin, rules},
+    };
 
-    fn origins(names: &[&str]) -> Vec<Origin> {
-        names.iter().map(|name| origin(name, &["any"])).collect()
+    fn origins(names: &[&str]) -> Vec<Arc<Origin>> {
+        let origins = names.iter().map(|name| origin(name, &["any"]));
+        origins.map(Arc::new).collect()
     }
 
     fn policy(names: &[&str]) -> Policy {
-        Policy::new(rules(origins(names), Vec::new()), 1)
+        let rules = Rules {
+            origins: origins(names),
+            ..rules(Vec::new(), Vec::new())
+        };
+        samples::policy(rules)
     }
 
     #[test]
@@ -76,7 +84,7 @@ mod tests {
         let old = policy(&["a"]);
         let now = SystemTime::now();
         let mut expired = origins(&["a"]);
-        expired[0].expires = Some(now);
+        Arc::get_mut(&mut expired[0]).unwrap().expires = Some(now);
         let asked = ask(&old, &expired, now).unwrap();
         assert!(asked.contains("nobody"), "{asked}");
         assert!(ask(&old, &[], now).is_some());

@@ -28,7 +28,7 @@ use crate::{
     config::{Limits, Listener, LoadError, Loaded, Log, Settings},
     meter::Declared,
     net::{UpstreamTls, certificate::AuthorityError},
-    policy::{Origin, Policy},
+    policy::{Hosts, Origin, Policy},
     session::{Gateway, Standing},
 };
 
@@ -152,7 +152,7 @@ impl House {
         } = loaded;
         let (decided, revoked) = self.gateway.decisions_again();
         let generation = self.standing.borrow().policy.generation() + 1;
-        let policy = Arc::new(Policy::new(rules, generation));
+        let policy = Arc::new(Policy::new(rules, &Hosts::default(), generation));
         let origins = policy.origins().len();
         let live = self.swap(&policy, &settings, &certificate, tls);
         self.gateway.meters.configured(generation, now);
@@ -335,7 +335,7 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
             .map(|listener| Declared {
                 listener: Arc::clone(&listener.name),
                 origin: Arc::clone(&origin.name),
-                limit: origin.connections,
+                limit: origin.limits.connections,
                 expires: origin.expires,
             })
             .collect::<Vec<_>>()

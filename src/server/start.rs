@@ -29,7 +29,7 @@ use crate::{
         self, LocalListener, Server, Upstream, UpstreamTls, certificate::AuthorityError,
         certificate::make_folder,
     },
-    policy::Policy,
+    policy::{Hosts, Policy},
     session::{Door, Gateway, Standing},
 };
 
@@ -78,7 +78,11 @@ pub(super) async fn open(
     let settings = loaded.settings;
     let (certificate, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
-    let policy = Arc::new(Policy::new(loaded.rules, FIRST_GENERATION));
+    let policy = Arc::new(Policy::new(
+        loaded.rules,
+        &Hosts::default(),
+        FIRST_GENERATION,
+    ));
     meters.declare(&declared(policy.origins(), &settings));
     meters.certificate_expiry("listener", certificate.ends);
     meters.configured(FIRST_GENERATION, now);

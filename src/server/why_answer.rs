@@ -106,7 +106,10 @@ impl WhyAnswer {
             .to_owned(),
             reason: explanation.reason.label().to_owned(),
             origin: explanation.rule.as_deref().map(str::to_owned),
-            would_deny: None,
+            would_deny: explanation
+                .spared
+                .as_ref()
+                .map(|denial| denial.reason.label().to_owned()),
             tried: tried
                 .map(|(origin, tried)| TriedAnswer::of(origin, tried, &claim, &explanation))
                 .collect(),
@@ -137,6 +140,7 @@ impl WhyRequest {
             database,
             replication,
             tls: self.tls.then_some(TlsVersion::V1_3),
+            certificate: None,
             application: None,
         })
     }
@@ -189,15 +193,18 @@ impl TriedAnswer {
             Outcome::Holds => "holds",
             Outcome::Fails => "fails",
             Outcome::Unasked => "unasked",
+            Outcome::OnTrial => "on_trial",
             Outcome::NotTried => "not_tried",
         };
         let outcomes = tried.outcomes.iter();
         Self {
             origin: tried.origin.to_string(),
             line: tried.line,
-            first_failure: tried.first_failure.map(|failed| failed.label().to_owned()),
+            first_failure: tried
+                .first_failure
+                .map(|(failed, _)| failed.label().to_owned()),
             because: match tried.first_failure {
-                Some(failed) => Some(because(failed, origin, claim)),
+                Some((failed, reason)) => Some(because(failed, reason, origin, claim)),
                 None => overruled(explanation),
             },
             conditions: outcomes
@@ -209,7 +216,7 @@ impl TriedAnswer {
     }
 }
 
-fn because(failed: Condition, origin: &Origin, claim: &Claim) -> String {
+fn because(failed: Condition, reason: Reason, origin: &Origin, claim: &Claim) -> String {
     match failed {
         Condition::From => {
             let from = origin.from.iter().map(|from| match from {
@@ -218,6 +225,8 @@ fn because(failed: Condition, origin: &Origin, claim: &Claim) -> String {
                 }
                 From::Network(network) => network.to_string(),
                 From::Any => "any".to_owned(),
+                From::Host { name, .. } => format!("host {name}"),
+                From::Set(name) => format!("network {name}"),
             });
             format!("{} is not in {}", canonical(claim.address), some(from))
         }
@@ -254,7 +263,7 @@ fn because(failed: Condition, origin: &Origin, claim: &Claim) -> String {
             Some(Ok(at)) => format!("it expired at {at}"),
             Some(Err(_)) | None => "it has expired".to_owned(),
         },
-        Condition::Tls => "the connection is not encrypted".to_owned(),
+        Condition::Tls | Condition::Proof => reason.sentence().to_owned(),
     }
 }
 
@@ -309,8 +318,14 @@ fn mend(explanation: &Explanation, claim: &Claim, protocol: Protocol) -> Option<
         }
         .to_owned(),
         Reason::Allowed
+        | Reason::TlsVersion
+        | Reason::CertificateMissing
+        | Reason::CertificateMismatch
+        | Reason::CertificateRevoked
         | Reason::LimitConnections
+        | Reason::LimitRate
         | Reason::LimitGlobal
+        | Reason::Banned
         | Reason::AuthenticationMissing
         | Reason::TlsFailed
         | Reason::MalformedOpening

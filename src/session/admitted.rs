@@ -74,7 +74,7 @@ impl LoggedIn {
         let meters = tenure.meters();
         meters.opened(turns, client_rtt);
         let reason = Reason::Allowed.label();
-        let origin = Some(&*tenure.permit.origin().name);
+        let origin = Some(tenure.permit.name());
         let listener = &visit.door.settings.name;
         visit
             .gateway
@@ -170,7 +170,7 @@ impl Orders for Rule {
                 Change::Moved => {
                     return Poll::Ready(Order::Move {
                         meters: self.tenure.meters(),
-                        local_infile: self.tenure.permit.origin().local_infile,
+                        local_infile: self.tenure.permit.local_infile(),
                     });
                 }
                 Change::Ends(revocation) => {
@@ -226,7 +226,7 @@ fn log_end(rule: &Rule, closed: &Closed) {
     tracing::info!(
         event = "closed",
         listener = &*claim.listener,
-        origin = &*tenure.permit.origin().name,
+        origin = tenure.permit.name(),
         reason = revoked.unwrap_or(Reason::Allowed).label(),
         end = closed.end.label(),
         client = %claim.address,

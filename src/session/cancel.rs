@@ -3,7 +3,10 @@
 //! A cancel is never answered. It is forwarded only with a [`CancelPermit`](crate::policy::CancelPermit), through a budget
 //! for its source and one for everybody; strangers open nothing upstream.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,9 +37,12 @@ impl Cancelling {
         let session = door.sessions.owner(&self.key);
         let permit = {
             let standing = gateway.standing.borrow();
-            standing
-                .policy
-                .decide_cancel(self.guest.visit.address, session.as_deref())
+            standing.policy.decide_cancel(
+                self.guest.visit.address,
+                None,
+                SystemTime::now(),
+                session.as_deref(),
+            )
         };
         let permit = permit.ok_or("refused")?;
         // who guesses keys is slowed down; who knows one is not

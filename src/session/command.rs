@@ -131,7 +131,10 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
     };
     let claim = tenure.claim.clone();
     if tenure.is_reserve() && !matches!(asked, Asked::Stop) {
-        let rule = Some(Arc::clone(&tenure.permit.origin().name));
+        let rule = tenure
+            .permit
+            .origin()
+            .map(|origin| Arc::clone(&origin.name));
         let denial = Denial {
             reason: Reason::LimitConnections,
             rule,
@@ -202,9 +205,9 @@ async fn change_user(
         return Some(End::Breach);
     };
     let tenure = &mut orders.tenure;
-    let told = Told::of(prospect.claim(), prospect.permit().origin());
+    let told = Told::of(prospect.claim(), prospect.permit().name());
     let attributes = told.attributes();
-    let require = tenure.gateway.standing.borrow().policy.require();
+    let require = tenure.gateway.standing.borrow().policy.rules().require;
     let door = Arc::clone(&tenure.door);
     let mut revocation: Option<Revocation> = None;
     let terms = mysql::Terms {

@@ -1,7 +1,5 @@
 //! From the permit to the database's own yes: dial, and the login in the listener's protocol. Floor 3.
 
-use std::sync::Arc;
-
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -48,7 +46,7 @@ impl Allowed {
                 Ok(LoggedIn::new(client, session, tenure, guest.visit, turns))
             }
             Err(no) => {
-                let origin = Arc::clone(&tenure.permit.origin().name);
+                let origin = tenure.permit.name().into();
                 let refused = guest.refused(no.refusal, Some(tenure.claim));
                 let refused = refused.of_origin(origin);
                 if no.tells {
@@ -73,7 +71,7 @@ async fn login_postgres(
     let dialling = visit.door.upstream.connect(&tenure.permit, limits.dial);
     let mut upstream = dial(visit, dialling).await.map_err(No::told)?;
     let began = Instant::now();
-    let require = visit.gateway.standing.borrow().policy.require();
+    let require = visit.gateway.standing.borrow().policy.rules().require;
     let terms = postgres::Terms {
         authentication: require.authentication,
         cleartext: postgres::is_private(client) && postgres::is_private(&upstream),

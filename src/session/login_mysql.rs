@@ -1,7 +1,5 @@
 //! The login at a MySQL server, from the permit to the server's OK. Floor 3.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::{
@@ -15,7 +13,7 @@ use super::{
 use crate::{
     meter::Phase,
     net::Stream,
-    policy::{Claim, Origin, Permit},
+    policy::{Claim, Permit},
     protocol::{
         Conversation,
         mysql::{self, Answered, LoginError, Reading, Rights, Unfinished},
@@ -53,7 +51,7 @@ pub(super) async fn login_mysql(
     };
     let began = Instant::now();
     let proxied = upstream.proxied();
-    let told = Told::of(&tenure.claim, tenure.permit.origin());
+    let told = Told::of(&tenure.claim, tenure.permit.name());
     let attributes = told.attributes();
     let greeted = upstream
         .greeting()
@@ -64,13 +62,13 @@ pub(super) async fn login_mysql(
         ))
     })?;
     let edit = Edit {
-        local_files: tenure.permit.origin().local_infile,
+        local_files: tenure.permit.local_infile(),
         compression: true,
         attributes: needed(flavor, proxied, &attributes),
         forced_switch: false,
     };
     let rights = rights(tenure);
-    let require = visit.gateway.standing.borrow().policy.require();
+    let require = visit.gateway.standing.borrow().policy.rules().require;
     let tls = visit.door.upstream.tls();
     let terms = mysql::Terms {
         authentication: require.authentication,
@@ -124,7 +122,7 @@ pub(super) fn rights(tenure: &Tenure) -> Rights {
     Rights {
         init_db: true,
         replication: true,
-        local_infile: tenure.permit.origin().local_infile,
+        local_infile: tenure.permit.local_infile(),
         kill_only: tenure.is_reserve(),
     }
 }
@@ -145,14 +143,14 @@ fn conversation(login: &mysql::LoggedIn, rights: Rights) -> Conversation {
 /// What the server is told of the client, to be read in `performance_schema.session_connect_attrs`.
 pub(super) struct Told {
     address: String,
-    origin: Arc<str>,
+    origin: String,
 }
 
 impl Told {
-    pub(super) fn of(claim: &Claim, origin: &Origin) -> Self {
+    pub(super) fn of(claim: &Claim, origin: &str) -> Self {
         Self {
             address: claim.address.to_string(),
-            origin: Arc::clone(&origin.name),
+            origin: origin.to_owned(),
         }
     }
 

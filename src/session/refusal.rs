@@ -203,6 +203,11 @@ const fn mend(reason: Reason, protocol: Protocol) -> Option<&'static str> {
             }
             Protocol::Mysql => "The account has no password: give it one with ALTER USER.",
         }),
+        Reason::CertificateMissing => Some(match protocol {
+            Protocol::Postgres => "Connect with a client certificate: sslcert and sslkey.",
+            Protocol::Mysql => "Connect with a client certificate: ssl-cert and ssl-key.",
+        }),
+        Reason::LimitRate | Reason::Banned => Some("Wait a minute, and mend what fails."),
         Reason::LimitConnections | Reason::LimitGlobal => {
             Some("Close idle connections, or raise the limit.")
         }
@@ -213,6 +218,9 @@ const fn mend(reason: Reason, protocol: Protocol) -> Option<&'static str> {
         | Reason::ReplicationNotAllowed
         | Reason::ExclusiveUser
         | Reason::DenyRule
+        | Reason::TlsVersion
+        | Reason::CertificateMismatch
+        | Reason::CertificateRevoked
         | Reason::Expired
         | Reason::Inactive => {
             Some("The operator finds the rule with the reference, or by `doorward why`.")

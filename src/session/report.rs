@@ -100,7 +100,15 @@ impl Refused {
             // MySQL's own texts begin with the user, and drivers know them by it
             Protocol::Mysql => Names::default(),
         };
-        let answer = self.visit.gateway.standing.borrow().policy.answer();
+        let answer = self
+            .visit
+            .gateway
+            .standing
+            .borrow()
+            .policy
+            .rules()
+            .strangers
+            .answer;
         let may_know =
             answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
         if may_know {
@@ -175,7 +183,7 @@ impl Refused {
 pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal) -> Words {
     let (gateway, door) = (&tenure.gateway, &tenure.door);
     let reason = refusal.reason();
-    let origin = &*tenure.permit.origin().name;
+    let origin = tenure.permit.name();
     let listener = &*door.settings.name;
     let user = Some(claim.user.as_str());
     let reference = gateway.references.of(claim.address, user, reason);

@@ -151,7 +151,7 @@ impl Accepted {
             let standing = gateway.standing.borrow();
             (
                 standing.policy.screen(visit.address),
-                standing.policy.answer(),
+                standing.policy.rules().strangers.answer,
             )
         };
         let limits = *gateway.limits.borrow();
@@ -208,6 +208,7 @@ impl Greeted {
             database: identity.database,
             replication: identity.replication,
             tls: self.tls,
+            certificate: None,
             application: identity.application,
         };
         Identified {

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{policy::Origin, wire::postgres::CancelKey};
+use crate::wire::postgres::CancelKey;
 
 /// The sessions of one listener by the number of their server process.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ struct Sessions {
 
 struct Entry {
     key: CancelKey,
-    origin: Arc<Origin>,
+    /// The name of the origin that admits the session.
+    origin: Arc<str>,
     /// Tells an entry from a later one under the same number: a restarted server deals numbers anew.
     number: u64,
 }
@@ -39,13 +40,13 @@ pub(super) struct Registration {
 }
 
 impl SessionTable {
-    pub(super) fn register(self: &Arc<Self>, key: CancelKey, origin: &Arc<Origin>) -> Registration {
+    pub(super) fn register(self: &Arc<Self>, key: CancelKey, origin: &str) -> Registration {
         let mut sessions = self.lock();
         sessions.made += 1;
         let (process, number) = (key.process, sessions.made);
         let entry = Entry {
             key,
-            origin: Arc::clone(origin),
+            origin: origin.into(),
             number,
         };
         sessions.by_process.insert(process, entry);
@@ -57,7 +58,7 @@ impl SessionTable {
     }
 
     /// The origin of the session that the key belongs to, if this gateway knows it.
-    pub(super) fn owner(&self, key: &CancelKey) -> Option<Arc<Origin>> {
+    pub(super) fn owner(&self, key: &CancelKey) -> Option<Arc<str>> {
         let sessions = self.lock();
         let entry = sessions.by_process.get(&key.process)?;
         entry.key.fits(key).then(|| Arc::clone(&entry.origin))
@@ -76,12 +77,13 @@ impl Registration {
         (entry.number == self.number).then(|| entry.key.clone())
     }
 
-    /// The session was decided again and now belongs to another origin, or to the same one of a newer policy.
-    pub(super) fn move_to(&self, origin: &Arc<Origin>) {
+    /// The session was decided again and may belong to another origin now.
+    pub(super) fn move_to(&self, origin: &str) {
         if let Some(entry) = self.table.lock().by_process.get_mut(&self.process)
             && entry.number == self.number
+            && *entry.origin != *origin
         {
-            entry.origin = Arc::clone(origin);
+            entry.origin = origin.into();
         }
     }
 }
@@ -99,7 +101,7 @@ impl Drop for Registration {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
-            .field("origin", &self.origin.name)
+            .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
 }
@@ -107,11 +109,6 @@ impl fmt::Debug for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::samples;
-
-    fn origin(name: &str) -> Arc<Origin> {
-        Arc::new(samples::origin(name, &["any"]))
-    }
 
     fn key(process: u32, secret: &[u8]) -> CancelKey {
         CancelKey {
@@ -123,13 +120,13 @@ mod tests {
     #[test]
     fn a_key_is_known_as_long_as_its_session_lives_and_only_whole() {
         let table = Arc::new(SessionTable::default());
-        let session = table.register(key(7, b"abcd"), &origin("shop"));
-        assert_eq!(&*table.owner(&key(7, b"abcd")).unwrap().name, "shop");
+        let session = table.register(key(7, b"abcd"), "shop");
+        assert_eq!(&*table.owner(&key(7, b"abcd")).unwrap(), "shop");
         assert!(table.owner(&key(7, b"abce")).is_none());
         assert!(table.owner(&key(7, b"abc")).is_none());
         assert!(table.owner(&key(8, b"abcd")).is_none());
-        session.move_to(&origin("blog"));
-        assert_eq!(&*table.owner(&key(7, b"abcd")).unwrap().name, "blog");
+        session.move_to("blog");
+        assert_eq!(&*table.owner(&key(7, b"abcd")).unwrap(), "blog");
         drop(session);
         assert!(table.owner(&key(7, b"abcd")).is_none());
     }
@@ -137,8 +134,8 @@ mod tests {
     #[test]
     fn the_end_of_an_old_session_leaves_a_new_one_with_its_number_alone() {
         let table = Arc::new(SessionTable::default());
-        let old = table.register(key(7, b"abcd"), &origin("shop"));
-        let _new = table.register(key(7, b"wxyz"), &origin("shop"));
+        let old = table.register(key(7, b"abcd"), "shop");
+        let _new = table.register(key(7, b"wxyz"), "shop");
         drop(old);
         assert!(table.owner(&key(7, b"wxyz")).is_some());
     }

@@ -121,6 +121,7 @@ impl Tenure {
         match decided {
             Ok((permit, seat)) => Ok(Self {
                 meters: meters(gateway, door, &permit),
+                on_revoke: on_revoke(&policy, &permit),
                 gateway: Arc::clone(gateway),
                 door: Arc::clone(door),
                 claim,
@@ -131,7 +132,6 @@ impl Tenure {
                 registration: None,
                 warnings: 0,
                 notice: Notice::of(standing),
-                on_revoke: policy.on_revoke(),
             }),
             Err(denial) => Err(Box::new((claim, denial))),
         }
@@ -171,8 +171,8 @@ impl Tenure {
         }
         match self.resettle(&policy) {
             Ok((permit, seat)) => {
-                self.on_revoke = policy.on_revoke();
-                let uploads = permit.origin().local_infile != self.permit.origin().local_infile;
+                self.on_revoke = on_revoke(&policy, &permit);
+                let uploads = permit.local_infile() != self.permit.local_infile();
                 if self.sit(permit, seat) || uploads {
                     Change::Moved
                 } else {
@@ -184,13 +184,13 @@ impl Tenure {
                 let how = if denial.reason == Reason::DenyRule {
                     OnRevoke::Close
                 } else {
-                    self.on_revoke.max(policy.on_revoke())
+                    self.on_revoke.max(policy.rules().on_revoke)
                 };
                 match how {
                     OnRevoke::Keep => Change::Nothing,
                     OnRevoke::Drain => Change::Ends(Revocation {
                         denial,
-                        grace: Some(Instant::now() + policy.drain()),
+                        grace: Some(Instant::now() + policy.rules().drain),
                     }),
                     OnRevoke::Close => Change::Ends(Revocation {
                         denial,
@@ -232,7 +232,7 @@ impl Tenure {
             self.reserve = false;
         }
         if let Some(registration) = &self.registration {
-            registration.move_to(self.permit.origin());
+            registration.move_to(self.permit.name());
         }
         // an origin that was gone and is back has other ones
         let meters = meters(&self.gateway, &self.door, &self.permit);
@@ -261,10 +261,10 @@ impl Tenure {
     ) -> Result<(Permit, Option<Seat>), Denial> {
         let room = Resettle {
             seats: &self.gateway.seats,
-            home: &self.permit.origin().name,
+            home: self.permit.name(),
             crowding,
         };
-        policy.decide(claim, SystemTime::now(), &room)
+        policy.decide_again(claim, SystemTime::now(), &room)
     }
 
     /// Whether the session sits in its origin's reserve, where it may only stop others.
@@ -286,7 +286,7 @@ impl Tenure {
 
     /// Enters the session in the table, so that cancels for it are held against its origin.
     pub(super) fn register(&mut self, key: CancelKey) {
-        let registration = self.door.sessions.register(key, self.permit.origin());
+        let registration = self.door.sessions.register(key, self.permit.name());
         self.registration = Some(Box::new(registration));
     }
 
@@ -313,9 +313,13 @@ impl Tenure {
 }
 
 fn meters(gateway: &Gateway, door: &Door, permit: &Permit) -> Arc<OriginMeters> {
-    gateway
-        .meters
-        .origin(&door.settings.name, &permit.origin().name)
+    gateway.meters.origin(&door.settings.name, permit.name())
+}
+
+/// What happens to the session once it is no longer admitted.
+fn on_revoke(policy: &Policy, permit: &Permit) -> OnRevoke {
+    let own = permit.origin().and_then(|origin| origin.on_revoke);
+    own.unwrap_or(policy.rules().on_revoke)
 }
 
 const fn closing_down() -> Denial {

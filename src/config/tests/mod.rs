@@ -92,7 +92,7 @@ fn the_smallest_useful_file_admits_one_application() {
     assert_eq!(origin.listeners, Names::Any);
     assert!(loaded.rules.require.tls && loaded.rules.require.authentication);
     assert!(loaded.rules.protected_users.contains("postgres"));
-    assert_eq!(loaded.rules.answer, Answer::Quiet);
+    assert_eq!(loaded.rules.strangers.answer, Answer::Quiet);
     assert_eq!(loaded.rules.on_revoke, OnRevoke::Drain);
     assert_eq!(loaded.settings.tls.min, TlsVersion::V1_2);
     assert_eq!(loaded.settings.limits, super::Limits::default());
@@ -135,7 +135,7 @@ fn every_part_of_an_origin_is_read() {
     let origin = &loaded.rules.origins[0];
     assert!(origin.exclusive && !origin.active);
     assert_eq!(origin.replication, Some(Replication::Physical));
-    assert_eq!(origin.connections, Some(7));
+    assert_eq!(origin.limits.connections, Some(7));
     let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_366_800);
     assert_eq!(origin.expires, Some(expires));
     let more = good(&format!(
@@ -147,7 +147,7 @@ fn every_part_of_an_origin_is_read() {
         "sessions.drain follows limits.drain"
     );
     assert_eq!(
-        (more.rules.on_revoke, more.rules.answer),
+        (more.rules.on_revoke, more.rules.strangers.answer),
         (OnRevoke::Close, Answer::Drop)
     );
     assert_eq!(more.rules.deny[0].from, [From::Any]);

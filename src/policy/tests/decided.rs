@@ -8,7 +8,10 @@ fn example() -> Policy {
         users: listed(&["shop_app"]),
         databases: listed(&["shop"]),
         exclusive: true,
-        connections: Some(60),
+        limits: OriginLimits {
+            connections: Some(60),
+            ..OriginLimits::default()
+        },
         ..origin("shop-web", &["10.20.0.11", "10.20.0.12"])
     };
     let worker = Origin {
@@ -41,7 +44,7 @@ fn example() -> Policy {
         deny("no-root-remotely", &["any"], &["root"]),
     ];
     let origins = vec![web, worker, reports, anna, office, replica];
-    Policy::new(rules(origins, denied), 1)
+    samples::policy(rules(origins, denied))
 }
 
 /// The case, address, user, database, reason and rule.

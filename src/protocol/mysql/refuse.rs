@@ -79,12 +79,17 @@ pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
         | Reason::UserNotAllowed
         | Reason::Expired
         | Reason::Inactive
+        | Reason::TlsVersion
+        | Reason::CertificateMissing
+        | Reason::CertificateMismatch
+        | Reason::CertificateRevoked
+        | Reason::Banned
         | Reason::AuthenticationMissing => Some((ACCESS_DENIED, "28000")),
         Reason::ReplicationNotAllowed => Some((RIGHT_MISSING, "42000")),
         Reason::DatabaseNotAllowed => Some((DATABASE_DENIED, "42000")),
         Reason::TlsRequired => Some((TLS_REQUIRED, "HY000")),
         // ER_TOO_MANY_USER_CONNECTIONS
-        Reason::LimitConnections => Some((1203, "42000")),
+        Reason::LimitConnections | Reason::LimitRate => Some((1203, "42000")),
         // ER_CON_COUNT_ERROR
         Reason::LimitGlobal => Some((1040, "08004")),
         // ER_HANDSHAKE_ERROR

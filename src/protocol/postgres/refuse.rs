@@ -29,8 +29,13 @@ pub const fn sqlstate(reason: Reason) -> Option<&'static str> {
         | Reason::Expired
         | Reason::Inactive
         | Reason::TlsRequired
+        | Reason::TlsVersion
+        | Reason::CertificateMissing
+        | Reason::CertificateMismatch
+        | Reason::CertificateRevoked
+        | Reason::Banned
         | Reason::AuthenticationMissing => Some("28000"),
-        Reason::LimitConnections | Reason::LimitGlobal => Some("53300"),
+        Reason::LimitConnections | Reason::LimitRate | Reason::LimitGlobal => Some("53300"),
         Reason::MalformedOpening => Some("08P01"),
         Reason::UpstreamUnreachable | Reason::UpstreamRefused => Some("08006"),
         Reason::ShuttingDown => Some(ADMIN_SHUTDOWN),
