@@ -80,6 +80,7 @@ impl LoggedIn {
             .gateway
             .meters
             .decision(listener, origin, true, reason);
+        tenure.enroll();
         if let Some(key) = cancel_key {
             tenure.register(key);
         }

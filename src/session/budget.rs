@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{gate::Source, refusal::Reference};
+use super::{gate::Source, references::Reference};
 
 /// A token bucket: `rate` a second, as many at once.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ const LONGEST_ECHO: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{policy::Reason, session::refusal::References};
+    use crate::{policy::Reason, session::references::References};
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap())

@@ -129,7 +129,7 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
         Ok(asked) => asked,
         Err(error) => return Verdict::Unreadable(error),
     };
-    let claim = tenure.claim.clone();
+    let claim = Claim::clone(&tenure.claim);
     if tenure.is_reserve() && !matches!(asked, Asked::Stop) {
         let rule = tenure
             .permit

@@ -1,5 +1,7 @@
 //! From the permit to the database's own yes: dial, and the login in the listener's protocol. Floor 3.
 
+use std::sync::Arc;
+
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -47,7 +49,7 @@ impl Allowed {
             }
             Err(no) => {
                 let origin = tenure.permit.name().into();
-                let refused = guest.refused(no.refusal, Some(tenure.claim));
+                let refused = guest.refused(no.refusal, Some(Arc::unwrap_or_clone(tenure.claim)));
                 let refused = refused.of_origin(origin);
                 if no.tells {
                     return Err(refused.tell(client, opening).await);

@@ -18,10 +18,13 @@ mod greet_mysql;
 mod greet_postgres;
 mod login;
 mod login_mysql;
+mod logins;
 mod mysql_server;
+mod references;
 mod refusal;
 pub mod relay;
 mod report;
+mod roll;
 mod seats;
 mod stages;
 mod table;
@@ -41,6 +44,9 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_rustls::rustls::ServerConfig;
 
+pub use logins::Login;
+pub use references::KeptRefusal;
+pub use roll::SessionLine;
 pub use stages::Accepted;
 pub use tenure::Standing;
 
@@ -53,8 +59,10 @@ use crate::{
 use budget::{Bucket, Echoes, Lines};
 use cancel::CancelBudget;
 use gate::{Gate, Source};
+use logins::Logins;
 use mysql_server::MysqlServer;
-use refusal::{Reference, References};
+use references::{Reference, References};
+use roll::Roll;
 use seats::Seats;
 use stages::Knock;
 use table::SessionTable;
@@ -109,6 +117,8 @@ pub struct Gateway {
     seats: Seats,
     gate: Arc<Gate>,
     references: References,
+    roll: Arc<Roll>,
+    logins: Logins,
     cancels: CancelBudget,
     /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
     explanations: Mutex<Bucket>,
@@ -135,6 +145,8 @@ impl Gateway {
             seats: Seats::default(),
             gate: Arc::default(),
             references: References::default(),
+            roll: Arc::default(),
+            logins: Logins::default(),
             cancels: CancelBudget::new(now),
             explanations: Mutex::new(Bucket::full(explained, now)),
             lines: Mutex::new(Lines::new(now)),
@@ -153,6 +165,27 @@ impl Gateway {
     /// Forgets the counts of origins that are gone. To be called after a reload.
     pub fn forget_origins(&self, kept: impl Fn(&str) -> bool) {
         self.seats.retain(kept);
+    }
+
+    /// The live sessions, the oldest first.
+    pub fn sessions(&self) -> Vec<SessionLine> {
+        self.roll.all()
+    }
+
+    /// Has a session end. It finds out when it is decided again: the caller announces the policy anew. `false`: there is none of
+    /// this number.
+    pub fn end_session(&self, id: u64) -> bool {
+        self.roll.end(id)
+    }
+
+    /// What a reference stands for that a client reports, as long as it is remembered.
+    pub fn refusal(&self, reference: &str) -> Option<KeptRefusal> {
+        self.references.look_up(reference)
+    }
+
+    /// Who logged in at the database, as far as it is remembered.
+    pub fn logins(&self) -> Vec<Login> {
+        self.logins.all()
     }
 
     fn count_decided_again(&self) {

@@ -1,7 +1,8 @@
 //! Every end before the relay, with its three faces: a text for the client, one for the log, a label. Floor 3.
 
-use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
+use super::references::Reference;
 use crate::{
     config::Protocol,
     policy::{Claim, Denial, Reason},
@@ -148,8 +149,13 @@ pub(super) fn constant(names: Names<'_>, reference: Reference) -> Words {
 }
 
 /// For a session that is ended.
-pub(super) fn farewell(reason: Reason, names: Names<'_>, reference: Reference) -> Words {
-    let (sentence, label) = (reason.sentence(), reason.label());
+pub(super) fn farewell(
+    reason: Reason,
+    sentence: &str,
+    names: Names<'_>,
+    reference: Reference,
+) -> Words {
+    let label = reason.label();
     let message = names.spared([
         format!("doorward: session ended: {sentence} [{label}], ref {reference}"),
         format!("doorward: session ended: {sentence}, ref {reference}"),
@@ -235,40 +241,10 @@ const fn mend(reason: Reason, protocol: Protocol) -> Option<&'static str> {
     }
 }
 
-/// Eight characters that tie what a client reports to the line in the log: the same for the same source, user and reason
-/// as long as the process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Reference([u8; 8]);
-
-/// Makes references; keyed anew in each process, so that nobody computes them elsewhere.
-#[derive(Debug, Default)]
-pub(super) struct References(RandomState);
-
-impl References {
-    pub(super) fn of(&self, address: IpAddr, user: Option<&str>, reason: Reason) -> Reference {
-        let mut number = self.0.hash_one((address, user, reason));
-        Reference(std::array::from_fn(|_| {
-            let digit = (number & 31) as usize;
-            number >>= 5;
-            ALPHABET.get(digit).copied().unwrap_or(b'0')
-        }))
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|c| fmt::Write::write_char(f, char::from(*c)))
-    }
-}
-
-/// Crockford's base 32: no letter that is taken for another when read aloud.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::references::References;
     use proptest::prelude::*;
 
     fn address() -> IpAddr {
@@ -324,15 +300,6 @@ mod tests {
         assert_eq!(text(Reason::NoOrigin), text(Reason::ExclusiveUser));
     }
 
-    #[test]
-    fn the_same_refusal_has_the_same_reference_and_another_has_another() {
-        let references = References::default();
-        let of = |user, reason| references.of(address(), Some(user), reason);
-        assert_eq!(of("app", Reason::NoOrigin), of("app", Reason::NoOrigin));
-        assert_ne!(of("app", Reason::NoOrigin), of("web", Reason::NoOrigin));
-        assert_ne!(of("app", Reason::NoOrigin), of("app", Reason::Expired));
-    }
-
     proptest! {
         #[test]
         fn no_text_of_ours_contains_the_user_or_the_database(user in "[a-z_]{1,9}", database in "(doorward|ref|connection|e|o|[a-z]{1,3}|[a-z]{4,9})") {
@@ -343,7 +310,7 @@ mod tests {
                 for words in [
                     explained(&denied(reason), names, address(), Protocol::Postgres, reference),
                     constant(names, reference),
-                    farewell(reason, names, reference),
+                    farewell(reason, reason.sentence(), names, reference),
                 ] {
                     for text in [Some(words.message.as_str()), words.hint].into_iter().flatten() {
                         prop_assert!(!text.contains(&user) && !text.contains(&database), "{text}");

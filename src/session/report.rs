@@ -1,12 +1,13 @@
 //! What is said, counted and written down of a connection that was refused. Floor 3.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     gate::{Pass, Source},
-    refusal::{self, Names, Reference, Refusal},
+    references::{Happened, Reference},
+    refusal::{self, Names, Refusal},
     stages::Visit,
     tenure::Tenure,
 };
@@ -147,6 +148,20 @@ impl Refused {
             .meters
             .decision(&visit.door.settings.name, origin, allowed, reason.label());
         let known = self.shortlist.is_some_and(Shortlist::is_mentioned);
+        // who was closed without a word has no reference to report
+        if known || self.claim.is_some() {
+            let happened = Happened {
+                listener: &visit.door.settings.name,
+                address: visit.address,
+                claim: self.claim.as_ref(),
+                reason,
+                rule: self.refusal.rule().or(self.origin.as_ref()),
+                cause: self.refusal.to_string(),
+                mentioned: known,
+            };
+            let references = &visit.gateway.references;
+            references.keep(self.reference, happened, SystemTime::now());
+        }
         let source = Source::of(visit.address);
         if !visit
             .gateway
@@ -187,6 +202,17 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
     let listener = &*door.settings.name;
     let user = Some(claim.user.as_str());
     let reference = gateway.references.of(claim.address, user, reason);
+    let happened = Happened {
+        listener: &door.settings.name,
+        address: claim.address,
+        claim: Some(claim),
+        reason,
+        rule: refusal.rule(),
+        cause: refusal.to_string(),
+        mentioned: true,
+    };
+    let references = &gateway.references;
+    references.keep(reference, happened, SystemTime::now());
     gateway
         .meters
         .decision(listener, Some(origin), false, reason.label());

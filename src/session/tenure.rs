@@ -16,7 +16,9 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Door, Gateway,
     cancel::stop_statement,
-    refusal::{self, Names, Reference},
+    references::{Happened, Reference},
+    refusal::{self, Names},
+    roll::Enrolled,
     seats::{Reserve, Resettle, Seat},
     table::Registration,
 };
@@ -40,7 +42,7 @@ pub struct Standing {
 pub(super) struct Tenure {
     pub(super) gateway: Arc<Gateway>,
     pub(super) door: Arc<Door>,
-    pub(super) claim: Claim,
+    pub(super) claim: Arc<Claim>,
     pub(super) permit: Permit,
     seat: Seat,
     /// The seat is the one past the origin's limit, see [`Reserve`].
@@ -49,6 +51,8 @@ pub(super) struct Tenure {
     overtaken: bool,
     /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
     meters: Arc<OriginMeters>,
+    /// Its line in the roll, once it is a session.
+    enrolled: Option<Enrolled>,
     /// Its line in the session table, once the server has dealt a cancel key.
     registration: Option<Box<Registration>>,
     notice: Notice,
@@ -63,6 +67,14 @@ pub(super) struct Revocation {
     pub(super) denial: Denial,
     /// Until when it may reach the end of its transaction; `None`: at once.
     pub(super) grace: Option<Instant>,
+    pub(super) by: By,
+}
+
+/// Who ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Policy,
+    Operator,
 }
 
 /// What a session would be that changes in its middle. Holds its seat.
@@ -124,11 +136,12 @@ impl Tenure {
                 on_revoke: on_revoke(&policy, &permit),
                 gateway: Arc::clone(gateway),
                 door: Arc::clone(door),
-                claim,
+                claim: Arc::new(claim),
                 permit,
                 seat,
                 reserve,
                 overtaken: false,
+                enrolled: None,
                 registration: None,
                 warnings: 0,
                 notice: Notice::of(standing),
@@ -167,6 +180,14 @@ impl Tenure {
             return Change::Ends(Revocation {
                 denial: closing_down(),
                 grace: Some(by),
+                by: By::Policy,
+            });
+        }
+        if self.enrolled.as_ref().is_some_and(Enrolled::ends) {
+            return Change::Ends(Revocation {
+                denial: closing_down(),
+                grace: None,
+                by: By::Operator,
             });
         }
         match self.resettle(&policy) {
@@ -191,10 +212,12 @@ impl Tenure {
                     OnRevoke::Drain => Change::Ends(Revocation {
                         denial,
                         grace: Some(Instant::now() + policy.rules().drain),
+                        by: By::Policy,
                     }),
                     OnRevoke::Close => Change::Ends(Revocation {
                         denial,
                         grace: None,
+                        by: By::Policy,
                     }),
                 }
             }
@@ -221,8 +244,13 @@ impl Tenure {
     pub(super) fn adopt(&mut self, prospect: Prospect) -> bool {
         let in_force = self.notice.standing.borrow().policy.generation();
         self.overtaken = prospect.permit.generation() != in_force;
-        self.claim = prospect.claim;
-        self.sit(prospect.permit, prospect.seat)
+        self.claim = Arc::new(prospect.claim);
+        let moved = self.sit(prospect.permit, prospect.seat);
+        let gateway = &self.gateway;
+        gateway
+            .logins
+            .note(&self.claim, &self.permit, SystemTime::now());
+        moved
     }
 
     fn sit(&mut self, permit: Permit, seat: Option<Seat>) -> bool {
@@ -230,6 +258,9 @@ impl Tenure {
         if let Some(seat) = seat {
             self.seat = seat;
             self.reserve = false;
+        }
+        if let Some(enrolled) = &self.enrolled {
+            enrolled.is_now(&self.claim, &self.permit);
         }
         if let Some(registration) = &self.registration {
             registration.move_to(self.permit.name());
@@ -284,6 +315,15 @@ impl Tenure {
         Arc::clone(&self.meters)
     }
 
+    /// The database has said yes: the session is in the roll from now on.
+    pub(super) fn enroll(&mut self) {
+        let gateway = &self.gateway;
+        gateway
+            .logins
+            .note(&self.claim, &self.permit, SystemTime::now());
+        self.enrolled = Some(gateway.roll.enroll(&self.claim, &self.permit));
+    }
+
     /// Enters the session in the table, so that cancels for it are held against its origin.
     pub(super) fn register(&mut self, key: CancelKey) {
         let registration = self.door.sessions.register(key, self.permit.name());
@@ -300,8 +340,23 @@ impl Tenure {
 
     /// What the session is told at its end.
     pub(super) fn farewell(&self, revocation: &Revocation) -> Words {
-        let (reason, names) = (revocation.denial.reason, Names::of(&self.claim));
-        refusal::farewell(reason, names, self.reference(revocation))
+        let (denial, reference) = (&revocation.denial, self.reference(revocation));
+        let sentence = match revocation.by {
+            By::Policy => denial.reason.sentence(),
+            By::Operator => "the operator has ended it",
+        };
+        let happened = Happened {
+            listener: &self.door.settings.name,
+            address: self.claim.address,
+            claim: Some(&self.claim),
+            reason: denial.reason,
+            rule: denial.rule.as_ref(),
+            cause: format!("session ended: {sentence}"),
+            mentioned: true,
+        };
+        let references = &self.gateway.references;
+        references.keep(reference, happened, SystemTime::now());
+        refusal::farewell(denial.reason, sentence, Names::of(&self.claim), reference)
     }
 
     /// What ties those words to the line in the log.

@@ -1,0 +1,256 @@
+//! References: what ties the words that a client reports to what happened. Floor 3.
+//!
+//! What was refused is kept for a while under its reference, so that `doorward why --ref` can tell the whole truth of it. Strangers
+//! have a memory of their own: however many they are, they push out no refusal of somebody known.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry, hash_map::RandomState},
+    fmt,
+    hash::BuildHasher,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use crate::policy::{Claim, Reason};
+
+/// Eight characters: the same for the same source, user and reason as long as they are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Reference([u8; 8]);
+
+/// A refusal that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRefusal {
+    pub reference: String,
+    pub listener: Arc<str>,
+    pub address: IpAddr,
+    /// `None` where the connection ended before anybody said who it was.
+    pub claim: Option<Arc<Claim>>,
+    pub reason: Reason,
+    /// The deny rule that hit, or the origin that came nearest.
+    pub rule: Option<Arc<str>>,
+    /// The log's own sentence.
+    pub cause: String,
+    pub first: SystemTime,
+    pub last: SystemTime,
+    pub times: u64,
+}
+
+/// What a refusal is remembered by.
+pub(super) struct Happened<'a> {
+    pub(super) listener: &'a Arc<str>,
+    pub(super) address: IpAddr,
+    pub(super) claim: Option<&'a Claim>,
+    pub(super) reason: Reason,
+    pub(super) rule: Option<&'a Arc<str>>,
+    pub(super) cause: String,
+    /// Some origin names the address.
+    pub(super) mentioned: bool,
+}
+
+/// Makes references, keyed anew in each process so that nobody computes them elsewhere, and remembers what they stand for.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    hasher: RandomState,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    by_reference: HashMap<Reference, KeptRefusal>,
+    /// In the order in which they came.
+    known: VecDeque<Reference>,
+    strangers: VecDeque<Reference>,
+}
+
+impl References {
+    /// The reference of a refusal. One that is remembered for another refusal is not given out again.
+    pub(super) fn of(&self, address: IpAddr, user: Option<&str>, reason: Reason) -> Reference {
+        let kept = self.lock();
+        let free = |reference: &Reference| {
+            kept.by_reference
+                .get(reference)
+                .is_none_or(|kept| kept.is_of(address, user, reason))
+        };
+        let made = |salt: u8| Reference::of(self.hasher.hash_one((address, user, reason, salt)));
+        (0..u8::MAX)
+            .map(made)
+            .find(free)
+            .unwrap_or_else(|| made(u8::MAX))
+    }
+
+    /// Remembers what a reference stands for.
+    pub(super) fn keep(&self, reference: Reference, happened: Happened<'_>, now: SystemTime) {
+        let mut kept = self.lock();
+        let Kept {
+            by_reference,
+            known,
+            strangers,
+        } = &mut *kept;
+        match by_reference.entry(reference) {
+            Entry::Occupied(mut entry) => {
+                let kept = entry.get_mut();
+                kept.times = kept.times.saturating_add(1);
+                kept.last = now;
+                kept.claim = happened.claim.cloned().map(Arc::new);
+                kept.rule = happened.rule.map(Arc::clone);
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(KeptRefusal {
+                    reference: reference.to_string(),
+                    listener: Arc::clone(happened.listener),
+                    address: happened.address,
+                    claim: happened.claim.cloned().map(Arc::new),
+                    reason: happened.reason,
+                    rule: happened.rule.map(Arc::clone),
+                    cause: happened.cause,
+                    first: now,
+                    last: now,
+                    times: 1,
+                });
+                let order = if happened.mentioned { known } else { strangers };
+                order.push_back(reference);
+                if order.len() > MOST
+                    && let Some(oldest) = order.pop_front()
+                {
+                    by_reference.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    /// What a reference stands for, in whatever case of letters it is given.
+    pub(super) fn look_up(&self, reference: &str) -> Option<KeptRefusal> {
+        let kept = self.lock();
+        let reference = Reference::parse(reference)?;
+        kept.by_reference.get(&reference).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeptRefusal {
+    fn is_of(&self, address: IpAddr, user: Option<&str>, reason: Reason) -> bool {
+        let kept_user = self.claim.as_ref().map(|claim| claim.user.as_str());
+        (self.address, kept_user, self.reason) == (address, user, reason)
+    }
+}
+
+impl Reference {
+    fn of(mut number: u64) -> Self {
+        Self(std::array::from_fn(|_| {
+            let digit = (number & 31) as usize;
+            number >>= 5;
+            ALPHABET.get(digit).copied().unwrap_or(b'0')
+        }))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let upper = text.trim().to_ascii_uppercase();
+        upper.as_bytes().try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|c| fmt::Write::write_char(f, char::from(*c)))
+    }
+}
+
+/// Crockford's base 32: no letter that is taken for another when read aloud.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Refusals that are remembered of those whom the policy knows, and as many of strangers: a few hundred bytes each.
+const MOST: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::samples;
+
+    fn address() -> IpAddr {
+        "192.0.2.7".parse().unwrap()
+    }
+
+    fn keep(references: &References, user: &str, mentioned: bool) -> Reference {
+        let claim = samples::claim("pg", "192.0.2.7", user);
+        let reference = references.of(address(), Some(user), Reason::NoOrigin);
+        let happened = Happened {
+            listener: &claim.listener,
+            address: claim.address,
+            claim: Some(&claim),
+            reason: Reason::NoOrigin,
+            rule: None,
+            cause: "no origin names this address".to_owned(),
+            mentioned,
+        };
+        references.keep(reference, happened, SystemTime::now());
+        reference
+    }
+
+    #[test]
+    fn the_same_refusal_has_the_same_reference_and_another_has_another() {
+        let references = References::default();
+        let of = |user, reason| references.of(address(), Some(user), reason);
+        assert_eq!(of("app", Reason::NoOrigin), of("app", Reason::NoOrigin));
+        assert_ne!(of("app", Reason::NoOrigin), of("web", Reason::NoOrigin));
+        assert_ne!(of("app", Reason::NoOrigin), of("app", Reason::Expired));
+    }
+
+    #[test]
+    fn what_a_client_reports_is_found_as_it_is_written() {
+        let references = References::default();
+        let reference = keep(&references, "app", true);
+        keep(&references, "app", true);
+        let small = format!(" {}\n", reference.to_string().to_lowercase());
+        let found = references.look_up(&small).unwrap();
+        assert_eq!(
+            (found.times, found.claim.unwrap().user.as_str()),
+            (2, "app")
+        );
+        for wrong in ["", "ABCDEFGH", "ABCDEFGHI", "\u{e9}BCDEFG"] {
+            assert!(references.look_up(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_reference_that_is_remembered_for_another_refusal_is_not_given_out() {
+        let references = References::default();
+        let first = references.of(address(), Some("app"), Reason::NoOrigin);
+        // as if another refusal had come to the same eight characters
+        let claim = samples::claim("pg", "192.0.2.8", "eva");
+        let happened = Happened {
+            listener: &claim.listener,
+            address: claim.address,
+            claim: Some(&claim),
+            reason: Reason::Expired,
+            rule: None,
+            cause: String::new(),
+            mentioned: true,
+        };
+        references.keep(first, happened, SystemTime::now());
+        let second = references.of(address(), Some("app"), Reason::NoOrigin);
+        assert_ne!(first, second);
+        assert_eq!(
+            second,
+            references.of(address(), Some("app"), Reason::NoOrigin)
+        );
+    }
+
+    #[test]
+    fn strangers_push_out_no_refusal_of_somebody_known() {
+        let references = References::default();
+        let known = keep(&references, "app", true);
+        let first = keep(&references, "scan", false);
+        for number in 0..MOST {
+            keep(&references, &format!("scan{number}"), false);
+        }
+        assert!(references.look_up(&known.to_string()).is_some());
+        assert!(references.look_up(&first.to_string()).is_none());
+        assert!(references.lock().by_reference.len() <= MOST + 1);
+    }
+}
