@@ -277,7 +277,7 @@ const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ClientTrust, *};
     use crate::policy::TlsVersion;
 
     fn names(of: &[&str]) -> BTreeSet<String> {
@@ -296,7 +296,9 @@ mod tests {
         let now = SystemTime::now();
         let first = authority.identity(&names, now).unwrap();
         assert!(first.fits());
-        first.server_config(TlsVersion::V1_2).unwrap();
+        first
+            .server_config(TlsVersion::V1_2, &ClientTrust::default())
+            .unwrap();
         let kept = |name: &str| fs::read_to_string(authority.at(name)).unwrap();
         let before = ["ca.crt", "ca.key", "server.crt", "server.key"].map(kept);
         authority.identity(&names, now + 30 * DAY).unwrap();

@@ -3,6 +3,8 @@
 //! Only this module opens sockets, and only it holds the `unsafe` there must be (`kernel.rs`).
 
 pub mod certificate;
+mod client_certificate;
+mod client_trust;
 pub mod kernel;
 mod listen;
 mod local;
@@ -12,6 +14,8 @@ pub mod tls;
 mod upstream;
 mod upstream_tls;
 
+pub use client_certificate::Unreadable;
+pub use client_trust::{ClientTrust, Fault};
 pub use listen::{bind, tune};
 pub use local::{LocalListener, connect_local, user_name};
 pub use proxy::{OnBehalf, announce};

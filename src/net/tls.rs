@@ -9,16 +9,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject,
+};
 use tokio_rustls::rustls::{
     self, CipherSuite, ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion,
     client::WantsClientCert,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::NoServerSessionStorage,
+    server::{NoClientAuth, NoServerSessionStorage, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
-use super::Fingerprint;
+use super::{ClientTrust, Fingerprint, client_certificate::AsksForAny};
 use crate::policy::TlsVersion;
 
 /// A certificate with its chain, and the key to it.
@@ -36,7 +38,7 @@ pub enum TlsError {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{path} is a private key that everybody on this machine may read: chmod o= {path}")]
     Exposed { path: PathBuf },
-    #[error("{0} is larger than any certificate or key file")]
+    #[error("{0} is larger than any certificate, key or revocation list")]
     TooLarge(PathBuf),
     #[error("{0} holds no PEM certificate")]
     NoCertificate(PathBuf),
@@ -48,6 +50,12 @@ pub enum TlsError {
     Mismatch(PathBuf),
     #[error("the certificate {path} cannot be used: {error}")]
     Unusable { path: PathBuf, error: rustls::Error },
+    #[error("{path} cannot vouch for clients: {error}")]
+    BadAuthority { path: PathBuf, error: String },
+    #[error("{0} holds no PEM revocation list")]
+    NoRevocationList(PathBuf),
+    #[error("{path} holds a revocation list that cannot be used: {error}")]
+    BadRevocationList { path: PathBuf, error: String },
     #[error("the end of {0} cannot be read from it: it is not an X.509 certificate")]
     NotX509(PathBuf),
     #[error("`{0}` is no name that a certificate can be for")]
@@ -75,7 +83,7 @@ impl Identity {
     /// Reads PEM files. A key that others than owner and group may read is refused.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let chain = certificates(certificate)?;
-        let (pem, mode) = read_bounded(key)?;
+        let (pem, mode) = read_bounded(key, MAX_PEM)?;
         if mode & OTHERS != 0 {
             return Err(TlsError::Exposed {
                 path: key.to_owned(),
@@ -119,14 +127,24 @@ impl Identity {
     }
 
     /// What handshakes use: TLS from `min` to 1.3, `postgresql` as the application protocol, no resumption of any kind
-    /// (it would outlive a change of the certificate, and database clients never ask for it).
-    pub fn server_config(self, min: TlsVersion) -> Result<Arc<ServerConfig>, TlsError> {
+    /// (it would outlive a change of the certificate, and database clients never ask for it). Clients are asked for a
+    /// certificate where there is a CA that could vouch for it.
+    pub fn server_config(
+        self,
+        min: TlsVersion,
+        clients: &ClientTrust,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        let asks: Arc<dyn ClientCertVerifier> = if clients.asks() {
+            Arc::new(AsksForAny::with_hints(clients.hints()))
+        } else {
+            Arc::new(NoClientAuth)
+        };
         let place = self.place;
         let unusable = |error| TlsError::unusable(place.clone(), error);
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(versions(min))
             .map_err(unusable)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(asks)
             .with_single_cert(self.chain, self.key)
             .map_err(unusable)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
@@ -150,8 +168,13 @@ fn because(error: &io::Error) -> String {
 /// The end of a certificate's validity; `None` if it is not X.509.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    at_second(parsed.validity().not_after.timestamp())
+}
+
+/// The time that X.509 counts in seconds.
+pub(super) fn at_second(seconds: i64) -> Option<SystemTime> {
+    let seconds = Duration::from_secs(u64::try_from(seconds).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds)
 }
 
 /// The default provider with AES-128-GCM before the rest: the fastest suite wherever the processor has AES.
@@ -165,11 +188,22 @@ pub(super) fn provider() -> CryptoProvider {
 
 /// The certificates of a PEM file: one at least.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let (pem, _) = read_bounded(path)?;
+    let (pem, _) = read_bounded(path, MAX_PEM)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     all.ok()
         .filter(|all| !all.is_empty())
         .ok_or_else(|| TlsError::NoCertificate(path.to_owned()))
+}
+
+/// The revocation lists of a PEM file: one at least.
+pub(super) fn revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let (pem, _) = read_bounded(path, MAX_LISTS)?;
+    let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    all.ok()
+        .filter(|all| !all.is_empty())
+        .ok_or_else(|| TlsError::NoRevocationList(path.to_owned()))
 }
 
 pub(super) fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
@@ -179,7 +213,7 @@ pub(super) fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolV
     }
 }
 
-fn read_bounded(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
+fn read_bounded(path: &Path, max: u64) -> Result<(Vec<u8>, u32), TlsError> {
     let unreadable = |error| TlsError::Unreadable {
         path: path.to_owned(),
         error,
@@ -187,10 +221,10 @@ fn read_bounded(path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
     let file = File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     let mut bytes = Vec::new();
-    file.take(MAX_PEM + 1)
+    file.take(max + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_PEM {
+    if bytes.len() as u64 > max {
         return Err(TlsError::TooLarge(path.to_owned()));
     }
     Ok((bytes, mode))
@@ -212,6 +246,8 @@ static SINCE_1_3: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 /// The permission bits of everybody else.
 const OTHERS: u32 = 0o007;
 const MAX_PEM: u64 = 1 << 20;
+/// A CA of many clients has many to take back.
+const MAX_LISTS: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -252,7 +288,9 @@ mod tests {
         let (_, other_key) = self_signed();
         let (certificate, key) = files(folder.path(), &certificate, &other_key, 0o600);
         let identity = Identity::read(&certificate, &key).unwrap();
-        let error = identity.server_config(TlsVersion::V1_2).unwrap_err();
+        let error = identity
+            .server_config(TlsVersion::V1_2, &ClientTrust::default())
+            .unwrap_err();
         assert!(matches!(error, TlsError::Mismatch(_)), "{error}");
         assert!(!error.is_permission());
     }
@@ -274,7 +312,9 @@ mod tests {
         let (certificate, key) = files(folder.path(), &certificate, &key, 0o600);
         let identity = Identity::read(&certificate, &key).unwrap();
         assert!(identity.ends().unwrap() > SystemTime::UNIX_EPOCH);
-        let config = identity.server_config(TlsVersion::V1_2).unwrap();
+        let config = identity
+            .server_config(TlsVersion::V1_2, &ClientTrust::default())
+            .unwrap();
         assert_eq!(config.send_tls13_tickets, 0);
         assert!(!config.session_storage.can_cache());
         assert!(!config.ticketer.enabled());

@@ -153,8 +153,13 @@ impl Stream {
 
 impl Fingerprint {
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self::of_bytes(certificate)
+    }
+
+    /// Of anything, a public key (DER) among others.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, certificate).as_ref());
+        hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
         Self(hash)
     }
 }

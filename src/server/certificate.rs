@@ -15,7 +15,7 @@ use super::status::CertificateStatus;
 use crate::{
     config::{self, Settings, TlsFiles},
     net::{
-        Fingerprint, UpstreamTls,
+        ClientTrust, Fingerprint, UpstreamTls,
         certificate::{Authority, AuthorityError},
         kernel,
         tls::{Identity, TlsError},
@@ -43,7 +43,7 @@ impl Certificate {
         };
         Ok(Self {
             ends: identity.ends()?,
-            config: identity.server_config(settings.tls.min)?,
+            config: identity.server_config(settings.tls.min, &ClientTrust::default())?,
             ca,
         })
     }
