@@ -4,6 +4,7 @@
 //! knows YAML, and only `load` reads policy text and the environment.
 
 mod addresses;
+mod draft;
 mod flags;
 mod layering;
 mod listeners;
@@ -19,6 +20,7 @@ mod values;
 mod walk;
 mod warnings;
 
+pub use draft::{Draft, DraftListener, DraftSettings, Drafted};
 pub use load::{
     Environment, FlagListener, LoadError, Loaded, Overrides, Places, admin_sockets, from_flags,
     load, parse, places,

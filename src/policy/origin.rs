@@ -201,6 +201,32 @@ pub(super) enum Fit {
 }
 
 impl Origin {
+    /// One that asks for nothing but the address.
+    pub fn new(name: impl Into<Arc<str>>, from: Vec<From>) -> Self {
+        Self {
+            name: name.into(),
+            line: 0,
+            file: None,
+            temporary: false,
+            from,
+            proof: None,
+            listeners: Names::Any,
+            users: Names::Any,
+            databases: Names::Any,
+            replication: None,
+            local_infile: false,
+            exclusive: false,
+            active: true,
+            expires: None,
+            observe: false,
+            tls_min: None,
+            limits: OriginLimits::default(),
+            expected_rtt: None,
+            on_revoke: None,
+            note: None,
+        }
+    }
+
     /// Why a condition does not hold; `None` if it does. `From` is the address table's to answer.
     pub(super) fn failure(&self, condition: Condition, case: Case<'_>) -> Option<Reason> {
         let claim = case.claim;

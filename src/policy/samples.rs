@@ -5,33 +5,15 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use ipnet::IpNet;
 
 use super::{
-    Answer, Ban, Ceiling, Claim, Deny, From, Hosts, Names, OnRevoke, Origin, OriginLimits, Policy,
-    Require, Rules, Strangers, TlsVersion,
+    Answer, Ban, Ceiling, Claim, Deny, From, Hosts, OnRevoke, Origin, Policy, Require, Rules,
+    Strangers, TlsVersion,
 };
 
 /// An origin that asks for nothing but the address: `any`, an address or a network.
 pub(crate) fn origin(name: &str, networks: &[&str]) -> Origin {
     Origin {
-        name: name.into(),
         line: 1,
-        file: None,
-        temporary: false,
-        from: from(networks),
-        proof: None,
-        listeners: Names::Any,
-        users: Names::Any,
-        databases: Names::Any,
-        replication: None,
-        local_infile: false,
-        exclusive: false,
-        active: true,
-        expires: None,
-        observe: false,
-        tls_min: None,
-        limits: OriginLimits::default(),
-        expected_rtt: None,
-        on_revoke: None,
-        note: None,
+        ..Origin::new(name, from(networks))
     }
 }
 

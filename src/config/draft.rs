@@ -1,0 +1,409 @@
+//! An allowlist that a program draws up for a person to look over: rules back to text. Floor 1.
+//!
+//! The other way round than the rest of `config`: what stands here is read again by [`parse`](super::parse), and means the
+//! same.
+
+use std::{fmt, path::PathBuf, time::SystemTime};
+
+use ipnet::IpNet;
+
+use super::Protocol;
+use crate::policy::{Deny, From, Names, Origin, Proof, Replication};
+
+/// Rules and what little of settings they need. `Display` writes the file.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// Comment lines at its head.
+    pub head: Vec<String>,
+    /// Without them it is a file to be included by another.
+    pub settings: Option<DraftSettings>,
+    pub origins: Vec<Drafted<Origin>>,
+    pub deny: Vec<Drafted<Deny>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DraftSettings {
+    pub listener: DraftListener,
+    /// The CA of the client certificates that origins ask for.
+    pub client_ca: Option<PathBuf>,
+    /// Connections need not be encrypted.
+    pub clear: bool,
+}
+
+/// The one listener, in the words of the file.
+#[derive(Clone, Debug)]
+pub struct DraftListener {
+    pub name: String,
+    pub protocol: Protocol,
+    pub listen: Vec<String>,
+    pub upstream: String,
+}
+
+/// A rule with what its reader should know.
+#[derive(Clone, Debug)]
+pub struct Drafted<T> {
+    pub rule: T,
+    /// Becomes its `note`.
+    pub note: Option<String>,
+    /// Comment lines before it.
+    pub comments: Vec<String>,
+}
+
+impl<T> Drafted<T> {
+    pub fn noted(rule: T, note: impl Into<String>) -> Self {
+        Self {
+            rule,
+            note: Some(note.into()),
+            comments: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        comments(f, "", &self.head)?;
+        if let Some(settings) = &self.settings {
+            settings.fmt(f)?;
+        }
+        if self.origins.is_empty() {
+            f.write_str("origins: []\n")?;
+        } else {
+            f.write_str("origins:\n")?;
+        }
+        for drafted in &self.origins {
+            comments(f, "  ", &drafted.comments)?;
+            origin(f, &drafted.rule, drafted.note.as_deref())?;
+        }
+        if !self.deny.is_empty() {
+            f.write_str("deny:\n")?;
+        }
+        for drafted in &self.deny {
+            comments(f, "  ", &drafted.comments)?;
+            deny(f, &drafted.rule, drafted.note.as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DraftSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DraftListener {
+            name,
+            protocol,
+            listen,
+            upstream,
+        } = &self.listener;
+        f.write_str("version: 1\nlisteners:\n")?;
+        writeln!(f, "  - name: {}", scalar(name))?;
+        writeln!(f, "    protocol: {}", protocol.label())?;
+        list(f, "listen", listen.iter().map(|text| scalar(text)))?;
+        writeln!(f, "    upstream: {}", scalar(upstream))?;
+        if let Some(file) = &self.client_ca {
+            let file = file.display().to_string();
+            writeln!(f, "tls: {{client_ca: {}}}", scalar(&file))?;
+        }
+        if self.clear {
+            f.write_str("require: {tls: false}\n")?;
+        }
+        Ok(())
+    }
+}
+
+fn origin(f: &mut fmt::Formatter<'_>, origin: &Origin, note: Option<&str>) -> fmt::Result {
+    writeln!(f, "  - name: {}", scalar(&origin.name))?;
+    if let Some(note) = note.or(origin.note.as_deref()) {
+        writeln!(f, "    note: {}", scalar(note))?;
+    }
+    names(f, "listeners", &origin.listeners)?;
+    list(f, "from", origin.from.iter().map(from))?;
+    if let Some(wanted) = &origin.proof {
+        writeln!(f, "    proof: {{certificate: {{{}}}}}", proof(wanted))?;
+    }
+    names(f, "users", &origin.users)?;
+    names(f, "databases", &origin.databases)?;
+    if let Some(kind) = origin.replication {
+        let kind = match kind {
+            Replication::Physical => "physical",
+            Replication::Logical => "logical",
+            Replication::Commands => "true",
+        };
+        writeln!(f, "    replication: {kind}")?;
+    }
+    for (key, said) in [
+        ("local_infile", origin.local_infile),
+        ("exclusive", origin.exclusive),
+        ("observe", origin.observe),
+    ] {
+        if said {
+            writeln!(f, "    {key}: true")?;
+        }
+    }
+    if !origin.active {
+        f.write_str("    active: false\n")?;
+    }
+    if let Some(least) = origin.tls_min {
+        writeln!(f, "    tls: {{min: \"{}\"}}", least.label())?;
+    }
+    if let Some(most) = origin.limits.connections {
+        writeln!(f, "    limits: {{connections: {most}}}")?;
+    }
+    if let Some(end) = origin.expires.and_then(time) {
+        writeln!(f, "    expires: {end}")?;
+    }
+    Ok(())
+}
+
+fn deny(f: &mut fmt::Formatter<'_>, deny: &Deny, note: Option<&str>) -> fmt::Result {
+    writeln!(f, "  - name: {}", scalar(&deny.name))?;
+    if let Some(note) = note {
+        writeln!(f, "    note: {}", scalar(note))?;
+    }
+    if !deny.from.is_empty() {
+        list(f, "from", deny.from.iter().map(from))?;
+    }
+    if !deny.users.is_empty() {
+        list(f, "users", deny.users.iter().map(|user| scalar(user)))?;
+    }
+    if !deny.certificates.is_empty() {
+        list(f, "certificates", deny.certificates.iter().map(hash))?;
+    }
+    Ok(())
+}
+
+fn names(f: &mut fmt::Formatter<'_>, key: &str, names: &Names) -> fmt::Result {
+    match names {
+        Names::Any => Ok(()),
+        Names::Listed(names) => list(f, key, names.iter().map(|name| scalar(name))),
+    }
+}
+
+fn proof(proof: &Proof) -> String {
+    let texts = [("dns", &proof.dns), ("uri", &proof.uri), ("cn", &proof.cn)];
+    let texts = texts
+        .into_iter()
+        .filter_map(|(key, text)| Some(format!("{key}: {}", scalar(text.as_ref()?))));
+    let hashes = [("sha256", &proof.sha256), ("issuer", &proof.issuer)];
+    let hashes = hashes
+        .into_iter()
+        .filter_map(|(key, digest)| Some(format!("{key}: {}", hash(digest.as_ref()?))));
+    texts.chain(hashes).collect::<Vec<_>>().join(", ")
+}
+
+fn from(from: &From) -> String {
+    match from {
+        From::Any => "any".to_owned(),
+        From::Network(network) => address(network),
+        From::Host { name, .. } => format!("{{host: {}}}", scalar(name)),
+        From::Set(name) => format!("{{network: {}}}", scalar(name)),
+    }
+}
+
+/// A network of full length is its address.
+fn address(network: &IpNet) -> String {
+    let text = if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
+    };
+    if network.addr().is_ipv4() {
+        text
+    } else {
+        quoted(&text)
+    }
+}
+
+fn hash(digest: &[u8; 32]) -> String {
+    let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+    quoted(&format!("sha256:{}", digits.collect::<String>()))
+}
+
+fn time(time: SystemTime) -> Option<String> {
+    let time = jiff::Timestamp::try_from(time).ok()?;
+    // to the second, upwards: never shorter than what was meant
+    let up = jiff::TimestampRound::new()
+        .smallest(jiff::Unit::Second)
+        .mode(jiff::RoundMode::Ceil);
+    Some(time.round(up).unwrap_or(time).to_string())
+}
+
+/// A key of a rule and its items: in one line, or in one for each where that would be long.
+fn list(f: &mut fmt::Formatter<'_>, key: &str, items: impl Iterator<Item = String>) -> fmt::Result {
+    let items: Vec<_> = items.collect();
+    let line = format!("    {key}: [{}]", items.join(", "));
+    if line.chars().count() <= LINE {
+        return writeln!(f, "{line}");
+    }
+    writeln!(f, "    {key}:")?;
+    for item in items {
+        writeln!(f, "      - {item}")?;
+    }
+    Ok(())
+}
+
+fn comments(f: &mut fmt::Formatter<'_>, indent: &str, lines: &[String]) -> fmt::Result {
+    for line in lines {
+        // one comment line each, whatever is in it
+        let line: String = line.chars().filter(|c| !is_strange(*c)).collect();
+        writeln!(f, "{indent}# {line}")?;
+    }
+    Ok(())
+}
+
+/// Plain where every reader of YAML takes it for a text, quoted otherwise.
+fn scalar(text: &str) -> String {
+    let mut letters = text.chars();
+    let plain = letters
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && letters.all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// In double quotes, with nothing in it that is not shown.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if is_strange(c) => quoted.extend(format!("\\U{:08X}", u32::from(c)).chars()),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Ends a line, moves a cursor or cannot be seen.
+fn is_strange(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// What is not a text to some reader of YAML, or a word of ours.
+const WORDS: [&str; 10] = [
+    "true", "false", "yes", "no", "on", "off", "y", "n", "null", "any",
+];
+
+/// The longest line of a list.
+const LINE: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        config::{Environment, Overrides, parse},
+        policy::Rules,
+    };
+
+    fn settings() -> DraftSettings {
+        DraftSettings {
+            listener: DraftListener {
+                name: "pg".to_owned(),
+                protocol: Protocol::Postgres,
+                listen: vec!["127.0.0.1:6432".to_owned()],
+                upstream: "127.0.0.1:5432".to_owned(),
+            },
+            client_ca: None,
+            clear: false,
+        }
+    }
+
+    fn read(draft: &Draft) -> Rules {
+        let text = draft.to_string();
+        let nobody = (Environment::default(), Overrides::default());
+        parse("draft", &text, &nobody.0, &nobody.1, SystemTime::UNIX_EPOCH)
+            .unwrap_or_else(|problems| panic!("{text}\n{problems}"))
+            .rules
+    }
+
+    #[test]
+    fn a_draft_reads_like_a_file_that_a_person_wrote() {
+        let mut shop = Origin::new("shop", vec![From::Network("10.0.0.7/32".parse().unwrap())]);
+        shop.users = Names::Listed(vec!["shop_app".to_owned(), "yes".to_owned()]);
+        shop.databases = Names::Listed(vec!["007".to_owned()]);
+        let mut wide = Origin::new("wide", vec![From::Network("10.1.0.0/16".parse().unwrap())]);
+        wide.from
+            .extend((0..9).map(|n| From::Network(format!("2001:db8:{n}::/48").parse().unwrap())));
+        let draft = Draft {
+            head: vec!["Look it over.".to_owned()],
+            settings: Some(settings()),
+            origins: vec![
+                Drafted::noted(shop, "line 3: \"old\""),
+                Drafted {
+                    rule: wide,
+                    note: None,
+                    comments: vec!["a\nb".to_owned()],
+                },
+            ],
+            deny: vec![Drafted::noted(
+                Deny {
+                    name: "old".into(),
+                    line: 0,
+                    file: None,
+                    from: vec![From::Any],
+                    users: vec!["root".to_owned()],
+                    certificates: Vec::new(),
+                },
+                "line 4",
+            )],
+        };
+        let text = draft.to_string();
+        let (head, tail) = text.split_once("      - 10.1").unwrap();
+        assert_eq!(
+            head,
+            "# Look it over.
+version: 1
+listeners:
+  - name: pg
+    protocol: postgres
+    listen: [\"127.0.0.1:6432\"]
+    upstream: \"127.0.0.1:5432\"
+origins:
+  - name: shop
+    note: \"line 3: \\\"old\\\"\"
+    from: [10.0.0.7]
+    users: [shop_app, \"yes\"]
+    databases: [\"007\"]
+  # ab
+  - name: wide
+    from:
+"
+        );
+        assert!(
+            tail.ends_with(
+                "      - \"2001:db8:8::/48\"
+deny:
+  - name: old
+    note: \"line 4\"
+    from: [any]
+    users: [root]
+"
+            ),
+            "{tail}"
+        );
+        assert_eq!(read(&draft).origins.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_name_is_the_loader_reads_the_same(name in "[^\\p{Cc}]{1,15}", file in "\\PC{1,20}") {
+            prop_assume!(name != "any");
+            let mut origin = Origin::new("x", vec![From::Network("10.0.0.7/32".parse().unwrap())]);
+            origin.users = Names::Listed(vec![name.clone()]);
+            origin.databases = Names::Listed(vec!["a".to_owned(), name.clone()]);
+            let draft = Draft {
+                head: vec![file.clone()],
+                settings: Some(settings()),
+                origins: vec![Drafted::noted(origin, file)],
+                deny: Vec::new(),
+            };
+            let read = read(&draft).origins.remove(0);
+            prop_assert_eq!(&read.users, &Names::Listed(vec![name.clone()]));
+            prop_assert_eq!(&read.databases, &Names::Listed(vec!["a".to_owned(), name]));
+        }
+    }
+}
