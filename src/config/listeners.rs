@@ -118,6 +118,7 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             upstream_tls: upstream_tls?,
             allow_plain_cancel: allow_plain_cancel?,
             protect_upstream: protect_upstream?,
+            proxy_protocol: Vec::new(),
             upstream_proxy_protocol: upstream_proxy_protocol?,
             compression: compression?,
         }),

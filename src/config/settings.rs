@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
+
 use crate::policy::TlsVersion;
 
 /// Everything in the file that is not policy.
@@ -28,6 +30,8 @@ pub struct Listener {
     pub allow_plain_cancel: bool,
     /// MySQL, which speaks before the client does: whether the database greets, or the gateway.
     pub protect_upstream: ProtectUpstream,
+    /// The balancers whose PROXY header says who their clients are.
+    pub proxy_protocol: Vec<IpNet>,
     /// MySQL: whether the server is told the client's address.
     pub upstream_proxy_protocol: UpstreamProxyProtocol,
     /// MySQL.

@@ -1,6 +1,6 @@
 //! The accept loop: no error ends it, and none makes it spin. Floor 4.
 
-use std::{fs::File, io, sync::Arc, time::Duration};
+use std::{fs::File, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -34,7 +34,7 @@ impl Entrance {
                 accepted = self.listener.accept() => match accepted {
                     Ok((socket, peer)) => {
                         trouble.over();
-                        self.let_in(socket, peer.ip());
+                        self.let_in(socket, peer);
                     }
                     Err(error) => self.endure(&mut trouble, &error).await,
                 },
@@ -44,9 +44,9 @@ impl Entrance {
         }
     }
 
-    fn let_in(&self, socket: TcpStream, address: std::net::IpAddr) {
+    fn let_in(&self, socket: TcpStream, peer: SocketAddr) {
         let (door, gateway) = (Arc::clone(&self.door), Arc::clone(&self.gateway));
-        let accepted = Accepted::new(socket, address, door, gateway);
+        let accepted = Accepted::new(socket, peer, door, gateway);
         self.sessions.spawn("session", session::serve(accepted));
     }
 

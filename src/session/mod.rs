@@ -1,7 +1,7 @@
 //! The life of one connection, a straight line of stages. Floor 3.
 //!
 //! ```text
-//! Accepted --screen(address)--> Screened --greet()--> Greeted --identify()--> Identified --allow(policy)--> Allowed
+//! Accepted --introduce()--> Accepted --screen(address)--> Screened --greet()--> Greeted --identify()--> Identified --allow(policy)--> Allowed
 //!                                         --login(upstream)--> LoggedIn --relay()--> Closed
 //! ```
 //!
@@ -257,7 +257,10 @@ type Relaying = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// From the accepted socket to the database's own yes. `None` is a cancel request or a probe, which never become sessions.
 async fn open(accepted: Accepted) -> Result<Option<Relaying>, report::Refused> {
-    let screened = accepted.screen().await?;
+    let Some(introduced) = accepted.introduce().await? else {
+        return Ok(None);
+    };
+    let screened = introduced.screen().await?;
     let greeted = match screened.greet().await? {
         Knock::Session(greeted) => greeted,
         Knock::Cancel(cancelling) => {

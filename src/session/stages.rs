@@ -3,9 +3,16 @@
 //! A stage is a struct that owns what is true by then; its method consumes it. There is no `state` field, so there is no
 //! wrong state. What goes wrong is told and counted in `report`.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Door, Gateway,
@@ -19,8 +26,8 @@ use super::{
 use crate::{
     config::Protocol,
     meter,
-    net::{Stream, kernel},
-    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion},
+    net::{self, Proxied, ProxiedError, Stream, kernel},
+    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion, canonical},
     protocol::Opening,
     wire::postgres::CancelKey,
 };
@@ -37,8 +44,10 @@ pub struct Accepted {
 pub(super) struct Visit {
     pub(super) gateway: Arc<Gateway>,
     pub(super) door: Arc<Door>,
-    /// The peer, canonical.
+    /// The peer, canonical; behind a balancer whom it has named.
     pub(super) address: IpAddr,
+    /// The same with its port, as it came.
+    pub(super) peer: SocketAddr,
     pub(super) since: Instant,
     /// The one deadline of the opening.
     pub(super) deadline: Instant,
@@ -118,7 +127,12 @@ impl Guest {
 }
 
 impl Accepted {
-    pub fn new(socket: TcpStream, address: IpAddr, door: Arc<Door>, gateway: Arc<Gateway>) -> Self {
+    pub fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        door: Arc<Door>,
+        gateway: Arc<Gateway>,
+    ) -> Self {
         let since = Instant::now();
         let rtt = kernel::tcp_min_rtt(&socket);
         let opening = gateway.limits.borrow().opening;
@@ -127,20 +141,46 @@ impl Accepted {
                 Protocol::Postgres => opening,
                 Protocol::Mysql => opening.min(MYSQL_PATIENCE),
             };
-        let address = crate::policy::canonical(address);
         let opening = Some(door.meters.accepted());
         Self {
             socket,
             visit: Visit {
                 gateway,
                 door,
-                address,
+                address: canonical(peer.ip()),
+                peer,
                 since,
                 deadline,
                 rtt,
                 opening,
             },
         }
+    }
+
+    /// A trusted balancer says for whom it has come. `None` is its own probe, which is never decided.
+    pub(super) async fn introduce(mut self) -> Result<Option<Self>, Refused> {
+        let visit = &mut self.visit;
+        let settings = visit.door.in_force();
+        let mut balancers = settings.proxy_protocol.iter();
+        if !balancers.any(|trusted| trusted.contains(&visit.address)) {
+            return Ok(Some(self));
+        }
+        let by = visit.deadline.min(visit.since + INTRODUCTION);
+        let refusal = match timeout_at(by, net::proxied(&mut self.socket)).await {
+            Ok(Ok(Proxied::Client(client))) => {
+                visit.address = canonical(client.ip());
+                visit.peer = client;
+                return Ok(Some(self));
+            }
+            Ok(Ok(Proxied::Probe)) => {
+                visit.door.meters.probe();
+                return Ok(None);
+            }
+            Ok(Err(ProxiedError::Left | ProxiedError::Broke(_))) => Refusal::Left,
+            Ok(Err(error)) => Refusal::Malformed(error.to_string()),
+            Err(_late) => Refusal::Silent,
+        };
+        Err(Refused::new(self.visit, None, refusal, None))
     }
 
     /// One look at the address. A stranger who gets no answer ends here, before a byte is read.
@@ -253,3 +293,6 @@ pub(super) fn unknown() -> Denial {
         rule: None,
     }
 }
+
+/// How long a balancer may take to name its client.
+const INTRODUCTION: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! To the server behind the door, for one session: dial, and what a MySQL server says first. Floor 3.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{
     net::TcpStream,
@@ -56,19 +56,15 @@ pub(super) async fn hear(
     client: Option<&TcpStream>,
     by: Instant,
 ) -> Result<Unfinished, Refusal> {
-    let whom = client.and_then(behalf).unwrap_or(OnBehalf::Gateway);
+    let to = client.and_then(|client| client.local_addr().ok());
+    let from = visit.peer;
+    let whom = to.map_or(OnBehalf::Gateway, |to| OnBehalf::Client { from, to });
     let heard = timeout_at(by, visit.door.hear(stream, whom)).await;
     heard.unwrap_or_else(|_late| {
         visit.door.meters.upstream_failed("no_greeting");
         let text = "the server took the connection and did not greet in time";
         Err(Refusal::Unreachable(text.to_owned()))
     })
-}
-
-fn behalf(client: &TcpStream) -> Option<OnBehalf> {
-    let (from, to): (SocketAddr, SocketAddr) =
-        (client.peer_addr().ok()?, client.local_addr().ok()?);
-    Some(OnBehalf::Client { from, to })
 }
 
 impl Door {
