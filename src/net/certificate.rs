@@ -5,67 +5,41 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::extensions::GeneralName;
 
-use super::tls::{self, Identity, TlsError};
+pub use super::authority::{AuthorityError, make_folder, write_atomically};
+use super::{
+    authority::{CERTIFICATE, Ca, CaFolder, DAY, SKEW, since_epoch},
+    tls::{self, Identity},
+};
 
-/// Where the authority's files are. The folder can be passed through, so that `ca.crt` can be copied to clients; the keys
-/// are for doorward's user alone.
+/// The CA that vouches for this gateway, and its certificate for listeners.
 #[derive(Clone, Debug)]
 pub struct Authority {
-    folder: PathBuf,
-}
-
-/// What keeps the authority from a certificate. One sentence each, with what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    #[error("cannot use {path}: {error}; doorward's user must be able to write there")]
-    Io { path: PathBuf, error: io::Error },
-    #[error(
-        "{0} is damaged: restore it, or remove {1} too and a new CA is made, which every client must then be given"
-    )]
-    Damaged(PathBuf, PathBuf),
-    #[error("cannot make a certificate: {0}")]
-    Unmade(#[from] rcgen::Error),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
-
-impl AuthorityError {
-    /// A matter of file permissions, not of contents.
-    pub fn is_permission(&self) -> bool {
-        match self {
-            Self::Io { error, .. } => error.kind() == io::ErrorKind::PermissionDenied,
-            Self::Tls(error) => error.is_permission(),
-            Self::Damaged(..) | Self::Unmade(_) => false,
-        }
-    }
+    files: CaFolder,
 }
 
 impl Authority {
     /// The authority in the folder `tls` of the state directory; nothing is made yet.
     pub fn new(state_dir: &Path) -> Self {
         Self {
-            folder: state_dir.join("tls"),
+            files: CaFolder::new(state_dir.join("tls")),
         }
     }
 
     /// The certificate that clients must be given, as `sslrootcert` or under another name.
     pub fn ca(&self) -> PathBuf {
-        self.folder.join("ca.crt")
+        self.files.at(CERTIFICATE)
     }
 
     /// The server's certificate for exactly these names and addresses: the kept one, or a new one if there is none, it is
@@ -75,10 +49,9 @@ impl Authority {
         names: &BTreeSet<String>,
         now: SystemTime,
     ) -> Result<Identity, AuthorityError> {
-        make_folder(&self.folder).map_err(|error| self.io("", error))?;
         // two gateways that start at once on one state directory would mix their files
-        let _lock = self.lock()?;
-        let (certificate, key) = (self.at("server.crt"), self.at("server.key"));
+        let _lock = self.files.lock()?;
+        let (certificate, key) = (self.files.at("server.crt"), self.files.at("server.key"));
         if is_good(&certificate, names, now) {
             match Identity::read(&certificate, &key) {
                 Ok(identity) if identity.fits() => return Ok(identity),
@@ -90,32 +63,8 @@ impl Authority {
         Ok(Identity::read(&certificate, &key)?)
     }
 
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    fn io(&self, name: &str, error: io::Error) -> AuthorityError {
-        AuthorityError::Io {
-            path: self.at(name),
-            error,
-        }
-    }
-
-    fn lock(&self) -> Result<File, AuthorityError> {
-        let lock = || {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .open(self.at(".lock"))?;
-            file.lock().map(|()| file)
-        };
-        lock().map_err(|error| self.io(".lock", error))
-    }
-
     fn issue(&self, names: &BTreeSet<String>, now: SystemTime) -> Result<(), AuthorityError> {
-        let issuer = self.issuer(now)?;
+        let ca = self.issuer(now)?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())?;
         params.distinguished_name = DistinguishedName::new();
@@ -129,92 +78,21 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &issuer)?;
+        let certificate = params.signed_by(&key, &ca)?;
         // the key first: a crash in between leaves a pair that does not fit, and that is made anew
-        self.write("server.key", &key.serialize_pem(), 0o600)?;
-        self.write("server.crt", &certificate.pem(), 0o644)
+        self.files
+            .write("server.key", &key.serialize_pem(), 0o600)?;
+        self.files.write("server.crt", &certificate.pem(), 0o644)
     }
 
     /// The kept CA, or a new one if there is none at all.
-    fn issuer(&self, now: SystemTime) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
-        let (at_certificate, at_key) = (self.ca(), self.at("ca.key"));
-        let certificate = self.read("ca.crt")?;
-        // without the certificate nobody can have trusted the key: it is the rest of a start that was broken off
-        let Some(certificate) = certificate else {
-            return self.found(now);
-        };
-        let key = self.read("ca.key")?;
-        let key = key.and_then(|pem| KeyPair::from_pem(&pem).ok());
-        let Some(key) = key else {
-            return Err(AuthorityError::Damaged(at_key, at_certificate));
-        };
-        if !is_key_of(&certificate, &key) {
-            return Err(AuthorityError::Damaged(at_certificate, at_key));
+    fn issuer(&self, now: SystemTime) -> Result<Ca, AuthorityError> {
+        if let Some(kept) = self.files.kept()? {
+            return Ok(kept);
         }
-        Issuer::from_ca_cert_pem(&certificate, key)
-            .map_err(|_damaged| AuthorityError::Damaged(at_certificate, at_key))
+        let purpose = ExtendedKeyUsagePurpose::ServerAuth;
+        self.files.found("Doorward private CA", purpose, now)
     }
-
-    fn found(&self, now: SystemTime) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
-        let key = KeyPair::generate()?;
-        let today = date_time_ymd(1970, 1, 1) + since_epoch(now);
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        let name = format!("Doorward private CA of {}", today.date());
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = today - SKEW;
-        params.not_after = today + CA_LIFE;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.self_signed(&key)?;
-        self.write("ca.key", &key.serialize_pem(), 0o600)?;
-        self.write("ca.crt", &certificate.pem(), 0o644)?;
-        Ok(Issuer::new(params, key))
-    }
-
-    fn read(&self, name: &str) -> Result<Option<String>, AuthorityError> {
-        match fs::read_to_string(self.at(name)) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.io(name, error)),
-        }
-    }
-
-    fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), AuthorityError> {
-        write_atomically(&self.at(name), text.as_bytes(), mode)
-            .map_err(|error| self.io(name, error))
-    }
-}
-
-/// Writes a file so that a reader, or a start after a power cut, sees the old contents or the new, never a part.
-pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let write = || {
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(mode)
-            .open(&new)?;
-        file.write_all(bytes)?;
-        // whatever the umask
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write()?;
-    // the rename itself must last, too
-    path.parent()
-        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
-/// Makes the folder and those above it; others may pass through, not look around.
-pub fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o711).create(folder)
 }
 
 fn is_good(path: &Path, names: &BTreeSet<String>, now: SystemTime) -> bool {
@@ -253,30 +131,14 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
-fn is_key_of(certificate: &str, key: &KeyPair) -> bool {
-    let Ok(certificate) = CertificateDer::from_pem_slice(certificate.as_bytes()) else {
-        return false;
-    };
-    x509_parser::parse_x509_certificate(&certificate).is_ok_and(|(_, parsed)| {
-        parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
-    })
-}
-
-fn since_epoch(now: SystemTime) -> Duration {
-    now.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How far a client's clock may be behind ours.
-const SKEW: Duration = DAY;
-const CA_LIFE: Duration = DAY.saturating_mul(3650);
 /// Under the 398 days that some clients put up with.
 const SERVER_LIFE: Duration = DAY.saturating_mul(365);
 const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::{super::ClientTrust, *};
     use crate::policy::TlsVersion;
 
@@ -299,7 +161,7 @@ mod tests {
         first
             .server_config(TlsVersion::V1_2, &ClientTrust::default())
             .unwrap();
-        let kept = |name: &str| fs::read_to_string(authority.at(name)).unwrap();
+        let kept = |name: &str| fs::read_to_string(authority.files.at(name)).unwrap();
         let before = ["ca.crt", "ca.key", "server.crt", "server.key"].map(kept);
         authority.identity(&names, now + 30 * DAY).unwrap();
         assert_eq!(
@@ -315,10 +177,10 @@ mod tests {
         authority
             .identity(&names(&["localhost"]), SystemTime::now())
             .unwrap();
-        assert_eq!(mode(&authority.at("ca.key")), 0o600);
-        assert_eq!(mode(&authority.at("server.key")), 0o600);
+        assert_eq!(mode(&authority.files.at("ca.key")), 0o600);
+        assert_eq!(mode(&authority.files.at("server.key")), 0o600);
         assert_eq!(mode(&authority.ca()), 0o644);
-        assert_eq!(mode(&authority.folder), 0o711);
+        assert_eq!(mode(&authority.files.at("")), 0o711);
     }
 
     #[test]
@@ -332,11 +194,11 @@ mod tests {
         };
         let first = ends(&names(&["localhost"]), now);
         let ca = fs::read_to_string(authority.ca()).unwrap();
-        let certificate = fs::read_to_string(authority.at("server.crt")).unwrap();
+        let certificate = fs::read_to_string(authority.files.at("server.crt")).unwrap();
         ends(&names(&["localhost", "db.example.com"]), now);
         assert_ne!(
             certificate,
-            fs::read_to_string(authority.at("server.crt")).unwrap()
+            fs::read_to_string(authority.files.at("server.crt")).unwrap()
         );
         let later = ends(&names(&["localhost", "db.example.com"]), now + 340 * DAY);
         assert!(later > first + 300 * DAY);
@@ -364,7 +226,7 @@ mod tests {
         let authority = Authority::new(state.path());
         let now = SystemTime::now();
         authority.identity(&names(&["localhost"]), now).unwrap();
-        fs::write(authority.at("ca.key"), "no key").unwrap();
+        fs::write(authority.files.at("ca.key"), "no key").unwrap();
         assert!(
             authority.identity(&names(&["localhost"]), now).is_ok(),
             "the kept certificate still serves"
@@ -384,7 +246,7 @@ mod tests {
         authority.identity(&names(&["localhost"]), now).unwrap();
         let other = KeyPair::generate().unwrap().serialize_pem();
         for broken in [other.as_str(), "no key"] {
-            fs::write(authority.at("server.key"), broken).unwrap();
+            fs::write(authority.files.at("server.key"), broken).unwrap();
             let identity = authority.identity(&names(&["localhost"]), now).unwrap();
             assert!(identity.fits());
         }

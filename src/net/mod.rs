@@ -2,6 +2,7 @@
 //!
 //! Only this module opens sockets, and only it holds the `unsafe` there must be (`kernel.rs`).
 
+mod authority;
 pub mod certificate;
 mod client_certificate;
 mod client_trust;
