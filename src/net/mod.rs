@@ -11,6 +11,8 @@ mod listen;
 mod local;
 mod proxied;
 mod proxy;
+pub mod ranges;
+pub mod resolver;
 mod stream;
 pub mod tls;
 mod upstream;
