@@ -4,11 +4,13 @@
 
 mod authority;
 pub mod certificate;
+mod client_authority;
 mod client_certificate;
 mod client_trust;
 pub mod kernel;
 mod listen;
 mod local;
+mod presented;
 mod proxied;
 mod proxy;
 pub mod ranges;
@@ -18,10 +20,12 @@ pub mod tls;
 mod upstream;
 mod upstream_tls;
 
+pub use client_authority::{ClientAuthority, IssueError, Issued, Wish, Written};
 pub use client_certificate::Unreadable;
 pub use client_trust::{ClientTrust, Fault};
 pub use listen::{bind, tune};
 pub use local::{LocalListener, connect_local, user_name};
+pub use presented::{Presented, Serial};
 pub use proxied::{Proxied, ProxiedError, proxied};
 pub use proxy::{OnBehalf, announce};
 pub use stream::Stream;

@@ -20,7 +20,10 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::{ClientTrust, Fingerprint, client_certificate::AsksForAny};
+use super::{
+    ClientTrust, Fingerprint,
+    client_certificate::{AsksForAny, Unreadable},
+};
 use crate::policy::TlsVersion;
 
 /// A certificate with its chain, and the key to it.
@@ -50,6 +53,8 @@ pub enum TlsError {
     Mismatch(PathBuf),
     #[error("the certificate {path} cannot be used: {error}")]
     Unusable { path: PathBuf, error: rustls::Error },
+    #[error("{path} is of no use: {error}")]
+    Odd { path: PathBuf, error: Unreadable },
     #[error("{path} cannot vouch for clients: {error}")]
     BadAuthority { path: PathBuf, error: String },
     #[error("{0} holds no PEM revocation list")]
@@ -187,7 +192,7 @@ pub(super) fn provider() -> CryptoProvider {
 }
 
 /// The certificates of a PEM file: one at least.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let (pem, _) = read_bounded(path, MAX_PEM)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     all.ok()
