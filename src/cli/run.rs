@@ -84,6 +84,7 @@ impl From<&StartError> for Exit {
             StartError::Certificate(error) if error.is_permission() => Self::NotPermitted,
             StartError::Certificate(_) => Self::Configuration,
             StartError::Listen { .. } | StartError::AdminSocket { .. } => Self::Unavailable,
+            StartError::Audit(_) => Self::NotPermitted,
             StartError::Meters(_) | StartError::Signals(_) | StartError::Panic => Self::Failed,
         }
     }

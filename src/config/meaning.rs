@@ -10,7 +10,7 @@ use super::{
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     reach,
-    settings::{Admin, Limits, Log, Settings, Tls, TlsFiles},
+    settings::{Admin, Audit, Limits, Log, Settings, Tls, TlsFiles},
     values,
     walk::{Fields, Schema, both, list, scalar, word},
 };
@@ -72,6 +72,7 @@ pub(super) fn read(
         state_dir,
         limits,
         log: log(&layers, report),
+        audit: Audit::default(),
     };
     let (on_revoke, drain) = sessions(&top, limits, report);
     Some(Meaning {

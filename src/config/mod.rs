@@ -27,8 +27,8 @@ pub use load::{
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{
-    Admin, Compression, Limits, Listener, Log, LogFormat, ProtectUpstream, Protocol, Settings, Tls,
-    TlsFiles, UpstreamAddress, UpstreamProxyProtocol, UpstreamTls,
+    Admin, Audit, Compression, Limits, Listener, Log, LogFormat, ProtectUpstream, Protocol,
+    Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol, UpstreamTls,
 };
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     pub limits: Limits,
     pub log: Log,
+    pub audit: Audit,
 }
 
 /// A socket we accept on, and the server behind it.
@@ -166,6 +167,14 @@ impl Default for Limits {
             refusals_explained: 200,
         }
     }
+}
+
+/// Who came in and who did not, for those who have to know later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    pub file: Option<PathBuf>,
+    /// New sessions are refused while nothing can be written down.
+    pub required: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

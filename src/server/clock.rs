@@ -8,6 +8,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::reload::House;
+use crate::session::AUDIT;
 
 /// Announces the policy again whenever an origin has expired, so that its sessions decide again, and renews the
 /// certificate of the own authority. Looks at the wall clock in short steps: it may be set.
@@ -26,7 +27,7 @@ pub(super) async fn keep(house: Arc<House>) {
         }
         let now = SystemTime::now();
         if next.is_some_and(|at| at <= now) {
-            tracing::info!(event = "origin_expired", "live sessions are decided again");
+            tracing::info!(target: AUDIT, event = "origin_expired", "live sessions are decided again");
             house.standing.send_modify(|_the_same| {});
         }
         looked = now;

@@ -98,6 +98,7 @@ impl Pages {
     fn metrics(&self) -> Page {
         let meters = &self.gateway.meters;
         meters.log_events_dropped("stderr", self.logging.dropped());
+        meters.log_events_dropped("audit", self.logging.audit().dropped());
         match meters.render() {
             Ok(bytes) => page(
                 StatusCode::OK,

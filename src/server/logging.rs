@@ -20,6 +20,7 @@ use std::{
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
+    filter::{FilterExt as _, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Format, Full, Writer},
@@ -30,13 +31,18 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::config::{Log, LogFormat};
+use super::audit::Audit;
+use crate::{
+    config::{Log, LogFormat},
+    session::{AUDIT, AUDIT_ONLY},
+};
 
 /// The running log.
 #[derive(Clone, Debug)]
 pub struct Logging {
     level: Option<reload::Handle<LevelFilter, Registry>>,
     sink: Sink,
+    audit: Audit,
 }
 
 impl Logging {
@@ -45,6 +51,7 @@ impl Logging {
     pub fn start(log: Log, journal: Option<&str>) -> Self {
         let sink = Sink::to(io::stderr());
         let (level, handle) = reload::Layer::new(LevelFilter::from_level(log.level));
+        let of_the_log = filter_fn(|event| event.target() != AUDIT_ONLY);
         let lines = match Style::choose(log.format, journal) {
             Style::Json => tracing_subscriber::fmt::layer()
                 .json()
@@ -65,14 +72,26 @@ impl Logging {
                 .with_writer(sink.clone())
                 .boxed(),
         };
+        let audit = Audit::default();
+        let audited = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_target(false)
+            .with_writer(audit.clone())
+            .with_filter(filter_fn(|event| {
+                [AUDIT, AUDIT_ONLY].contains(&event.target())
+            }));
         let begun = tracing_subscriber::registry()
-            .with(level)
-            .with(lines)
+            .with(lines.with_filter(level.and(of_the_log)))
+            .with(audited)
             .try_init();
         panic::set_hook(Box::new(log_panic));
         Self {
             level: begun.ok().map(|()| handle),
             sink,
+            audit,
         }
     }
 
@@ -82,6 +101,7 @@ impl Logging {
         Self {
             level: None,
             sink: Sink::to(io::sink()),
+            audit: Audit::default(),
         }
     }
 
@@ -91,6 +111,11 @@ impl Logging {
             // fails only when the subscriber is gone, and with it the log
             let _gone = handle.reload(LevelFilter::from_level(level));
         }
+    }
+
+    /// The audit beside it.
+    pub(super) const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// How many lines were dropped since this was asked last.
@@ -104,6 +129,7 @@ impl Logging {
         if self.sink.lines.try_send(Message::Flush(done)).is_ok() {
             let _late = written.recv_timeout(Duration::from_secs(1));
         }
+        self.audit.flush();
     }
 }
 

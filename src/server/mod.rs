@@ -9,6 +9,7 @@
 
 mod accept;
 mod admin;
+mod audit;
 mod certificate;
 mod clock;
 pub mod control;
@@ -32,6 +33,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+pub use audit::AuditError;
 pub(crate) use certificate::way;
 pub use logging::Logging;
 pub use source::{Configuration, Source};

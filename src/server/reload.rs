@@ -15,6 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::{
     Logging,
+    audit::AuditError,
     certificate::{Certificate, upstream_tls},
     control::{Refused, Reloaded},
     guard,
@@ -29,7 +30,7 @@ use crate::{
     meter::Declared,
     net::{UpstreamTls, certificate::AuthorityError},
     policy::{Hosts, Origin, Policy},
-    session::{Gateway, Standing},
+    session::{AUDIT, Gateway, Standing},
 };
 
 /// All that a reload changes, and what it is compared with.
@@ -83,6 +84,7 @@ impl House {
         match &outcome {
             Ok(reloaded) => {
                 tracing::info!(
+                    target: AUDIT,
                     event = "reloaded",
                     generation = reloaded.generation,
                     origins = reloaded.origins,
@@ -98,6 +100,7 @@ impl House {
             Err(no) => {
                 self.gateway.meters.configuration_refused();
                 tracing::error!(
+                    target: AUDIT,
                     event = "reload_failed",
                     cause = no.text,
                     "the old configuration goes on"
@@ -150,6 +153,7 @@ impl House {
             text,
             ..
         } = loaded;
+        self.logging.audit().write_to(&settings.audit)?;
         let (decided, revoked) = self.gateway.decisions_again();
         let generation = self.standing.borrow().policy.generation() + 1;
         let policy = Arc::new(Policy::new(rules, &Hosts::default(), generation));
@@ -387,6 +391,15 @@ fn differences(in_force: &Settings, file: &Settings) -> Vec<String> {
     ];
     let differing = differs.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(key, _)| key.to_owned()).collect()
+}
+
+impl From<AuditError> for No {
+    fn from(error: AuditError) -> Self {
+        Self {
+            why: Refused::NotPermitted,
+            text: error.to_string(),
+        }
+    }
 }
 
 impl From<LoadError> for No {

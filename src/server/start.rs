@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     COMMIT, Configuration, Logging, NUMBER,
+    audit::AuditError,
     certificate::{Certificate, upstream_tls},
     reload::{House, InForce, declared},
     source,
@@ -45,6 +46,8 @@ pub enum StartError {
     },
     #[error("cannot open the admin socket {}: {}", path.display(), because_local(error))]
     AdminSocket { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("the meters do not fit together, which is a mistake in doorward: {0}")]
     Meters(#[from] prometheus::Error),
     #[error("cannot watch for signals: {0}")]
@@ -78,37 +81,32 @@ pub(super) async fn open(
     let settings = loaded.settings;
     let (certificate, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
-    let policy = Arc::new(Policy::new(
-        loaded.rules,
-        &Hosts::default(),
-        FIRST_GENERATION,
-    ));
+    let policy = Policy::new(loaded.rules, &Hosts::default(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
     meters.certificate_expiry("listener", certificate.ends);
     meters.configured(FIRST_GENERATION, now);
-    if problem.is_some() {
+    let in_use = if problem.is_some() {
         meters.configuration_refused();
+        format!("the last good copy of {source}, which has errors")
     } else {
         source::keep_as_last_good(&source, &settings.state_dir, &loaded.text);
-    }
+        source.to_string()
+    };
 
+    logging.audit().write_to(&settings.audit)?;
     let (doors, entrances) = bind_doors(&settings, tls, &meters)?;
     let http = bind(settings.admin.http)?;
     let admin = bind_admin(&settings)?;
 
     let standing = Standing {
-        policy,
+        policy: Arc::new(policy),
         closing: None,
     };
     let (standing, policies) = watch::channel(standing);
     let (tls, certificates) = watch::channel(Arc::clone(&certificate.config));
     let (limits, bounds) = watch::channel(settings.limits);
-    let gateway = Gateway::new(policies, certificates, bounds, meters);
-    let in_use = if problem.is_some() {
-        format!("the last good copy of {source}, which has errors")
-    } else {
-        source.to_string()
-    };
+    let record = logging.audit().record();
+    let gateway = Gateway::new(policies, certificates, bounds, meters, record);
     let in_force = InForce {
         settings,
         certificate,

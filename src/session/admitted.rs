@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    command,
+    AUDIT, AUDIT_ONLY, command,
     login_mysql::Agreed,
     relay::{Closed, End, Line, Order, Orders, Relay, Turn},
     report,
@@ -81,6 +81,7 @@ impl LoggedIn {
             .meters
             .decision(listener, origin, true, reason);
         tenure.enroll();
+        log_begin(&tenure);
         if let Some(key) = cancel_key {
             tenure.register(key);
         }
@@ -214,6 +215,22 @@ impl Rule {
     }
 }
 
+/// For the audit alone: the log has one line for each session, at its end.
+fn log_begin(tenure: &Tenure) {
+    let claim = &tenure.claim;
+    tracing::info!(
+        target: AUDIT_ONLY,
+        event = "opened",
+        listener = &*claim.listener,
+        origin = tenure.permit.name(),
+        client = %claim.address,
+        user = &*report::capped(&claim.user),
+        database = claim.database.as_deref().map(report::capped).as_deref(),
+        tls = claim.tls.map(crate::policy::TlsVersion::label),
+        generation = tenure.permit.generation(),
+    );
+}
+
 /// The access log: one line for each session, at its end.
 fn log_end(rule: &Rule, closed: &Closed) {
     let tenure = &rule.tenure;
@@ -225,6 +242,7 @@ fn log_end(rule: &Rule, closed: &Closed) {
     let database = claim.database.as_deref().map(report::capped);
     let application = claim.application.as_deref().map(report::capped);
     tracing::info!(
+        target: AUDIT,
         event = "closed",
         listener = &*claim.listener,
         origin = tenure.permit.name(),

@@ -20,6 +20,7 @@ mod login;
 mod login_mysql;
 mod logins;
 mod mysql_server;
+mod record;
 mod references;
 mod refusal;
 pub mod relay;
@@ -45,6 +46,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_rustls::rustls::ServerConfig;
 
 pub use logins::Login;
+pub use record::{AUDIT, AUDIT_ONLY, Record};
 pub use references::KeptRefusal;
 pub use roll::SessionLine;
 pub use stages::Accepted;
@@ -119,6 +121,7 @@ pub struct Gateway {
     references: References,
     roll: Arc<Roll>,
     logins: Logins,
+    record: Arc<Record>,
     cancels: CancelBudget,
     /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
     explanations: Mutex<Bucket>,
@@ -134,6 +137,7 @@ impl Gateway {
         tls: watch::Receiver<Arc<ServerConfig>>,
         limits: watch::Receiver<Limits>,
         meters: Arc<Meters>,
+        record: Arc<Record>,
     ) -> Self {
         let now = Instant::now();
         let explained = limits.borrow().refusals_explained;
@@ -147,6 +151,7 @@ impl Gateway {
             references: References::default(),
             roll: Arc::default(),
             logins: Logins::default(),
+            record,
             cancels: CancelBudget::new(now),
             explanations: Mutex::new(Bucket::full(explained, now)),
             lines: Mutex::new(Lines::new(now)),

@@ -17,6 +17,8 @@ pub(super) enum Refusal {
     Denied(#[from] Denial),
     #[error("too many openings in progress, in all or from this source")]
     TooMany,
+    #[error("the audit is required and cannot be written")]
+    Unrecorded,
     #[error("nothing came in time")]
     Silent,
     #[error("the opening was not complete in time")]
@@ -50,7 +52,7 @@ impl Refusal {
         match self {
             Self::Denied(denial) => denial.reason,
             Self::LeftAtChallenge => Reason::Allowed,
-            Self::TooMany => Reason::LimitGlobal,
+            Self::TooMany | Self::Unrecorded => Reason::LimitGlobal,
             Self::Silent | Self::Late => Reason::OpeningTimeout,
             Self::Left | Self::Malformed(_) => Reason::MalformedOpening,
             Self::Tls(_) => Reason::TlsFailed,
@@ -69,6 +71,9 @@ impl Refusal {
         if matches!(self, Self::HostBlocked) {
             return "the server has shut the gateway's address out";
         }
+        if matches!(self, Self::Unrecorded) {
+            return "the gateway cannot write its audit";
+        }
         if matches!(self, Self::Cleartext) {
             return "the server asked for a password in clear, on a way that is not private";
         }
@@ -84,6 +89,7 @@ impl Refusal {
             (Self::Cleartext, Protocol::Mysql) => {
                 Some("Encrypt the way to the server, or give the account another plugin.")
             }
+            (Self::Unrecorded, _) => Some("The operator makes room on the gateway's disk."),
             (Self::HostBlocked, _) => {
                 Some("The operator finds in the gateway's log what to run at the database.")
             }
@@ -96,6 +102,7 @@ impl Refusal {
         match self {
             Self::Denied(denial) => denial.rule.as_ref(),
             Self::TooMany
+            | Self::Unrecorded
             | Self::Silent
             | Self::Late
             | Self::Left

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
+    AUDIT,
     gate::{Pass, Source},
     references::{Happened, Reference},
     refusal::{self, Names, Refusal},
@@ -174,6 +175,7 @@ impl Refused {
         let database = claim.and_then(|c| c.database.as_deref()).map(capped);
         let application = claim.and_then(|c| c.application.as_deref()).map(capped);
         tracing::info!(
+            target: AUDIT,
             event = if allowed { "left" } else { "refused" },
             listener = &*visit.door.settings.name,
             origin,
@@ -218,6 +220,7 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
         .decision(listener, Some(origin), false, reason.label());
     if gateway.may_log(Source::of(claim.address), Some(reference)) {
         tracing::info!(
+            target: AUDIT,
             event = "refused_command",
             listener,
             origin,

@@ -265,6 +265,10 @@ impl Identified {
     /// The one decision. Whatever path the connection took here, it is this call.
     pub(super) async fn allow(self) -> Result<Allowed, Refused> {
         let visit = &self.guest.visit;
+        if visit.gateway.record.is_wanting() {
+            let refused = self.guest.refused(Refusal::Unrecorded, Some(self.claim));
+            return Err(refused.tell(self.client, self.opening).await);
+        }
         // the notice of change is taken before the decision
         let standing = visit.gateway.standing.clone();
         match Tenure::begin(&visit.gateway, &visit.door, standing, self.claim) {
