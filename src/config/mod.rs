@@ -12,6 +12,8 @@ mod load;
 mod meaning;
 mod origins;
 mod problems;
+#[allow(dead_code, reason = "`networks` will read them")]
+mod providers;
 mod raw;
 mod reach;
 mod settings;

@@ -238,6 +238,17 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    /// In one line, for a value that stands in no line of the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for part in self.label.iter().chain(&self.hint) {
+            write!(f, "; {part}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Collects what is wrong while a file is read.
 pub(super) struct Report<'a> {
     source: &'a str,

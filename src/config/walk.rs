@@ -170,7 +170,7 @@ pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> O
     let word = word.to_lowercase().replace('-', "_");
     known
         .map(|candidate| {
-            let plain = candidate.replace('-', "_");
+            let plain = candidate.to_lowercase().replace('-', "_");
             let extended = plain.len() > 2 && word.starts_with(&plain);
             let distance = strsim::damerau_levenshtein(&word, &plain);
             (if extended { 1 } else { distance }, candidate)
