@@ -2,6 +2,7 @@
 //!
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 
+mod cert;
 mod check;
 mod check_mysql;
 mod daemon;
@@ -16,6 +17,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use cert::{CertArgs, CertCommand, IssueArgs};
 pub use output::Output;
 
 use crate::{config, server};
@@ -121,6 +123,8 @@ pub enum Command {
     Reload(ReloadArgs),
     /// Show who is connected and where the time goes
     Status,
+    /// Keep a small CA for clients, and look at certificates
+    Cert(CertArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -249,6 +253,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Run(arguments) => run::run(arguments, &cli.global, &mut output),
         Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),
+        Command::Cert(arguments) => cert::run(arguments, &cli.global, &mut output),
     }
 }
 

@@ -53,6 +53,15 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// The answer in the form that was asked for; to people it says nothing when they want to hear only what is wrong.
+    pub fn answer(&mut self, answer: &impl Serialize, text: impl FnOnce() -> String) {
+        match self.format {
+            Format::Json => self.say_json(answer),
+            Format::Human if self.quiet => {}
+            Format::Human => self.say(text()),
+        }
+    }
+
     /// What is wrong, with a line end.
     pub fn complain(&mut self, text: impl Display) {
         let _closed = writeln!(self.err, "{text}");

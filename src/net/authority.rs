@@ -59,6 +59,10 @@ impl CaFolder {
         Self { folder }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(mode(&authority.files.at("ca.key")), 0o600);
         assert_eq!(mode(&authority.files.at("server.key")), 0o600);
         assert_eq!(mode(&authority.ca()), 0o644);
-        assert_eq!(mode(&authority.files.at("")), 0o711);
+        assert_eq!(mode(authority.files.path()), 0o711);
     }
 
     #[test]

@@ -85,6 +85,24 @@ pub enum IssueError {
     Authority(#[from] AuthorityError),
 }
 
+impl IssueError {
+    /// A matter of file permissions, not of contents.
+    pub fn is_permission(&self) -> bool {
+        match self {
+            Self::Unwritten { error, .. } => error.kind() == io::ErrorKind::PermissionDenied,
+            Self::Authority(error) => error.is_permission(),
+            Self::NoAuthority(_)
+            | Self::Ended(_)
+            | Self::BadName(_)
+            | Self::BadUri(_)
+            | Self::BadCommonName(_)
+            | Self::Exists(_)
+            | Self::Unknown(_)
+            | Self::Lost(_) => false,
+        }
+    }
+}
+
 impl ClientAuthority {
     pub fn new(folder: PathBuf) -> Self {
         Self {
@@ -134,7 +152,7 @@ impl ClientAuthority {
         let ca_ends = self.presented().map_err(AuthorityError::from)?;
         let ca_ends = ca_ends.certificate.ends;
         if ca_ends <= now {
-            return Err(IssueError::Ended(self.files.at("")));
+            return Err(IssueError::Ended(self.files.path().to_owned()));
         }
         let ends = now
             .checked_add(wish.life)
@@ -225,7 +243,7 @@ impl ClientAuthority {
     }
 
     fn kept(&self) -> Result<Ca, IssueError> {
-        let none = || IssueError::NoAuthority(self.files.at(""));
+        let none = || IssueError::NoAuthority(self.files.path().to_owned());
         self.files.kept()?.ok_or_else(none)
     }
 

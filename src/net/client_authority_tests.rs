@@ -189,7 +189,7 @@ fn nothing_is_issued_without_a_ca_nor_beyond_its_end() {
         .issue(&wish("b"), office.folder.path(), now())
         .unwrap_err();
     assert!(matches!(error, IssueError::NoAuthority(_)), "{error}");
-    assert!(!none.files.at("").exists(), "and nothing is made");
+    assert!(!none.files.path().exists(), "and nothing is made");
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Presented {
         Ok(Self {
             certificate,
             serial: Serial::of(x509.raw_serial()),
-            issuer: x509.issuer().to_string(),
+            // it goes to a terminal
+            issuer: x509.issuer().to_string().replace(char::is_control, "?"),
             key: Fingerprint::of_bytes(x509.public_key().raw).0,
             chain,
         })

@@ -119,7 +119,7 @@ impl From<OriginStatus> for OriginLine {
 }
 
 /// Whole seconds, in UTC.
-pub(super) fn rfc3339(at: SystemTime) -> String {
+pub(crate) fn rfc3339(at: SystemTime) -> String {
     Timestamp::try_from(at)
         .and_then(|at| at.round(jiff::Unit::Second))
         .map_or_else(|_out_of_range| "unknown".to_owned(), |at| at.to_string())
