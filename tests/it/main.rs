@@ -36,6 +36,7 @@ mod mysql_refusals;
 mod mysql_rights;
 mod mysql_unblocked;
 mod mysql_ways;
+mod names;
 mod openings;
 mod refusals;
 mod reload;

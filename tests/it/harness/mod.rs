@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod clients;
 pub(crate) mod dice;
+pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod mysql;
@@ -28,6 +29,7 @@ use std::{
 pub(crate) use authority::Authority;
 pub(crate) use clients::{Login, node, psql, python};
 pub(crate) use dice::Dice;
+pub(crate) use dns::Dns;
 pub(crate) use gateway::Gateway;
 pub(crate) use mysql::{Kind, Mysql};
 pub(crate) use mysql_clients::{Account, mariadb, mysql};
