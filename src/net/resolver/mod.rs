@@ -44,7 +44,7 @@ pub struct Resolved {
     pub hosts: Hosts,
     /// For whom asks how it stands, by host.
     pub states: BTreeMap<Arc<str>, HostState>,
-    /// Every host was asked for at least once.
+    /// Every host that is followed was asked for at least once.
     pub complete: bool,
 }
 
@@ -72,6 +72,8 @@ pub async fn follow(mut wanted: watch::Receiver<Wanted>, told: watch::Sender<Res
     let mut book = Book::default();
     let mut asking = Asking::default();
     let mut questions = JoinSet::new();
+    // what is known since then was not told yet
+    let mut untold = Some(Instant::now());
     book.want(&wanted.borrow_and_update(), Instant::now());
     loop {
         let now = Instant::now();
@@ -79,7 +81,8 @@ pub async fn follow(mut wanted: watch::Receiver<Wanted>, told: watch::Sender<Res
             let resolver = asking.resolver(&wanted.borrow().servers, now);
             questions.spawn(async move { (ask(resolver, &name).await, name) });
         }
-        tell(&told, book.resolved(now));
+        let next = book.next(now);
+        let tell_at = untold.map(|since| since + GATHERED);
         tokio::select! {
             changed = wanted.changed() => {
                 if changed.is_err() {
@@ -94,8 +97,15 @@ pub async fn follow(mut wanted: watch::Receiver<Wanted>, told: watch::Sender<Res
                     book.hear(&name, answers, Moment::now());
                 }
             }
-            () = sleep_until(book.next(now)) => {}
+            () = sleep_until(tell_at.unwrap_or(next).min(next)) => {
+                if tell_at.is_some_and(|at| at <= Instant::now()) {
+                    tell(&told, book.resolved(Instant::now()));
+                    untold = None;
+                    continue;
+                }
+            }
         }
+        untold = untold.or(Some(now));
     }
 }
 
@@ -127,6 +137,14 @@ fn tell(told: &watch::Sender<Resolved>, resolved: Resolved) {
 }
 
 impl Resolved {
+    /// Whether each of these hosts was asked for at least once, so that waiting brings nothing more.
+    pub fn covers(&self, hosts: &BTreeSet<Arc<str>>) -> bool {
+        hosts.iter().all(|host| {
+            let state = self.states.get(host);
+            state.is_some_and(|state| state.answered + state.failed > 0)
+        })
+    }
+
     /// Whether a policy of the one decides as a policy of the other.
     fn says_the_same(&self, other: &Self) -> bool {
         let counts = |answer: &HostAnswer| {
@@ -174,8 +192,12 @@ impl Book {
 
     /// Who is to be asked for now, `most` of them.
     fn ask(&mut self, now: Instant, most: usize) -> Vec<Arc<str>> {
-        let due = self.0.iter_mut().filter(|(_, e)| e.host.due() <= now);
-        due.take(most)
+        let mut due: Vec<_> = self.0.iter_mut().collect();
+        due.retain(|(_, entry)| entry.host.due() <= now);
+        // hosts that fail come back often: nobody may have to wait for ever behind them
+        due.sort_by_key(|(_, entry)| entry.host.due());
+        due.truncate(most);
+        due.into_iter()
             .map(|(name, entry)| {
                 entry.host.asked(now);
                 Arc::clone(name)
@@ -344,6 +366,11 @@ const TRY: Duration = Duration::from_secs(2);
 const RETRIES: usize = 1;
 /// With every server, both transports and all aliases.
 const IN_ALL: Duration = Duration::from_secs(20);
+/// Answers that come together are told together: each telling may make a policy.
+const GATHERED: Duration = Duration::from_millis(20);
 const READ_ANEW: Duration = Duration::from_secs(60);
 /// The longest sleep.
 const IDLE: Duration = Duration::from_secs(60 * 60);
+
+#[cfg(test)]
+mod tests;
