@@ -19,6 +19,7 @@ mod stream;
 pub mod tls;
 mod upstream;
 mod upstream_tls;
+mod watch;
 
 pub use client_authority::{ClientAuthority, IssueError, Issued, Wish, Written};
 pub use client_certificate::Unreadable;
@@ -31,3 +32,4 @@ pub use proxy::{OnBehalf, announce};
 pub use stream::Stream;
 pub use upstream::{DialError, Server, Upstream};
 pub use upstream_tls::{Fingerprint, SecureError, UpstreamTls, shown_certificate};
+pub use watch::Watch;

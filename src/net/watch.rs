@@ -1,0 +1,240 @@
+//! Notices files that have changed on disk. Floor 1: what is to be done about it, others know.
+//!
+//! The kernel's notices only say when to look. What tells a change is the stamp of the file that is found behind all
+//! symbolic links, so that a file renamed into place and a link that is swapped count, and a read does not. Where there are no
+//! notices (no instance left, a network's file system) a look now and then finds the change too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
+use tokio::{
+    sync::Notify,
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Files under watch, as they were when somebody was last told of them.
+#[derive(Debug)]
+pub struct Watch {
+    stamps: Stamps,
+    /// Woken by the kernel's notices.
+    hint: Arc<Notify>,
+    /// Held for its notices. None before the first look and after a change: folders may be others by now.
+    notices: Option<Notices>,
+}
+
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// What is never the same of two states of a file; `None` of one that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    /// Moves with every change, even one that sets `modified` back.
+    changed: (i64, i64),
+}
+
+#[derive(Debug)]
+struct Notices {
+    _watcher: Option<RecommendedWatcher>,
+    /// Every folder gives notices.
+    complete: bool,
+}
+
+impl Watch {
+    /// Watches these files, which need not be there. Looks at them once: blocks for as long.
+    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self {
+            stamps: stamped(files),
+            hint: Arc::default(),
+            notices: None,
+        }
+    }
+
+    /// From now on watches these files. Those that were watched before are compared with what they were; blocks for a look
+    /// at the others.
+    pub fn follow(&mut self, files: impl IntoIterator<Item = PathBuf>) {
+        let files: BTreeSet<_> = files.into_iter().collect();
+        if files.iter().eq(self.stamps.keys()) {
+            return;
+        }
+        let (known, new): (Vec<_>, Vec<_>) = files
+            .into_iter()
+            .partition(|file| self.stamps.contains_key(file));
+        let mut stamps = stamped(new);
+        stamps.extend(
+            known
+                .into_iter()
+                .filter_map(|file| self.stamps.remove_entry(&file)),
+        );
+        self.stamps = stamps;
+        self.notices = None;
+    }
+
+    /// Waits until files have changed, appeared or vanished, and then until they rest; says which. A change that happens
+    /// while nobody waits is told at the next call. Cancel safe.
+    pub async fn changed(&mut self) -> BTreeSet<PathBuf> {
+        loop {
+            let complete = self.listen().await;
+            // looked at after the notices are on, so that no change falls between
+            if !self.differing().await.is_empty() {
+                let told = self.settled().await;
+                if !told.is_empty() {
+                    return told;
+                }
+            }
+            let patience = if complete { SELDOM } else { OFTEN };
+            let _either = timeout(patience, self.hint.notified()).await;
+        }
+    }
+
+    /// Sees to it that there are notices. Whether all of them are.
+    async fn listen(&mut self) -> bool {
+        if let Some(notices) = &self.notices {
+            return notices.complete;
+        }
+        let files: Vec<_> = self.stamps.keys().cloned().collect();
+        let hint = Arc::clone(&self.hint);
+        let notices = spawn_blocking(move || Notices::of(&files, hint)).await;
+        let notices = notices.unwrap_or_else(|_panicked| Notices::none());
+        self.notices.insert(notices).complete
+    }
+
+    async fn differing(&self) -> Vec<(PathBuf, Option<Stamp>)> {
+        let files: Vec<_> = self.stamps.keys().cloned().collect();
+        let found = spawn_blocking(move || stamped(files)).await;
+        let found = found.unwrap_or_default();
+        let differs = |(file, now): &(PathBuf, Option<Stamp>)| {
+            self.stamps.get(file).is_some_and(|before| before != now)
+        };
+        found.into_iter().filter(differs).collect()
+    }
+
+    /// Lets whoever writes come to an end: one is seldom done with the first byte, or with the first of two files.
+    async fn settled(&mut self) -> BTreeSet<PathBuf> {
+        let latest = Instant::now() + LONGEST;
+        while Instant::now() < latest {
+            let rest = (Instant::now() + REST).min(latest);
+            if timeout_at(rest, self.hint.notified()).await.is_err() {
+                break;
+            }
+        }
+        // no waiting from here to the end: what is noted here is told
+        let differing = self.differing().await;
+        self.notices = None;
+        let mut told = BTreeSet::new();
+        for (file, now) in differing {
+            self.stamps.insert(file.clone(), now);
+            told.insert(file);
+        }
+        told
+    }
+}
+
+impl Notices {
+    fn none() -> Self {
+        Self {
+            _watcher: None,
+            complete: false,
+        }
+    }
+
+    /// Of all folders in which a step on the way to a file can be replaced.
+    fn of(files: &[PathBuf], hint: Arc<Notify>) -> Self {
+        let tell = move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| is_of_note(event.kind)) {
+                hint.notify_one();
+            }
+        };
+        let Ok(mut watcher) = notify::recommended_watcher(tell) else {
+            return Self::none();
+        };
+        let folders: BTreeSet<_> = files.iter().flat_map(|file| folders_of(file)).collect();
+        let watched = folders
+            .iter()
+            .filter(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok());
+        let complete = watched.count() == folders.len();
+        Self {
+            _watcher: Some(watcher),
+            complete,
+        }
+    }
+}
+
+/// Readers are of no note, or every reload would cause the next.
+fn is_of_note(kind: EventKind) -> bool {
+    if let EventKind::Access(access) = kind {
+        access == AccessKind::Close(AccessMode::Write)
+    } else {
+        true
+    }
+}
+
+/// The folder of a path, and those of what it links to.
+fn folders_of(file: &Path) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    let mut step = file.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Some(folder) = step.parent().map(Path::to_owned) else {
+            break;
+        };
+        let target = fs::read_link(&step).map(|target| folder.join(target));
+        folders.push(folder);
+        match target {
+            Ok(target) => step = target,
+            Err(_no_link) => break,
+        }
+    }
+    // a folder on the way may be a link that is swapped, as `..data` of a mounted secret is
+    let real = fs::canonicalize(file).ok();
+    folders.extend(real.and_then(|file| file.parent().map(Path::to_owned)));
+    folders
+}
+
+fn stamped(files: impl IntoIterator<Item = PathBuf>) -> Stamps {
+    let stamp = |file: PathBuf| {
+        let stamp = Stamp::of(&file).ok();
+        (file, stamp)
+    };
+    files.into_iter().map(stamp).collect()
+}
+
+impl Stamp {
+    fn of(file: &Path) -> io::Result<Self> {
+        let found = fs::metadata(file)?;
+        Ok(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+/// How long files must rest before a change is told.
+const REST: Duration = Duration::from_millis(200);
+/// In a busy folder there is no rest.
+const LONGEST: Duration = Duration::from_secs(1);
+/// How often to look where every folder gives notices.
+const SELDOM: Duration = Duration::from_secs(10);
+/// How often to look where they do not.
+const OFTEN: Duration = Duration::from_secs(2);
+/// As many as Linux follows.
+const MAX_LINKS: usize = 40;
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
