@@ -162,10 +162,10 @@ impl Notices {
             return Self::none();
         };
         let folders: BTreeSet<_> = files.iter().flat_map(|file| folders_of(file)).collect();
-        let watched = folders
+        let giving = folders
             .iter()
             .filter(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok());
-        let complete = watched.count() == folders.len();
+        let complete = giving.count() == folders.len();
         Self {
             _watcher: Some(watcher),
             complete,
