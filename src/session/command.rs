@@ -212,6 +212,7 @@ async fn change_user(
     let mut revocation: Option<Revocation> = None;
     let terms = mysql::Terms {
         authentication: require.authentication,
+        from: prospect.claim().address,
         edit: Edit {
             attributes: needed(agreed.flavor, agreed.proxied, &attributes),
             ..Edit::default()

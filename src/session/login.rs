@@ -74,9 +74,12 @@ async fn login_postgres(
     let mut upstream = dial(visit, dialling).await.map_err(No::told)?;
     let began = Instant::now();
     let require = visit.gateway.standing.borrow().policy.rules().require;
+    // a balancer on this machine is not where its clients are
+    let near = !matches!(client, Stream::Tcp(_)) || visit.address.is_loopback();
+    let private = near && postgres::is_private(client);
     let terms = postgres::Terms {
         authentication: require.authentication,
-        cleartext: postgres::is_private(client) && postgres::is_private(&upstream),
+        cleartext: private && postgres::is_private(&upstream),
         interrupted: async { tenure.ended().await.denial },
     };
     let login = postgres::login(client, &mut upstream, startup, terms);

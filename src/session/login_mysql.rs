@@ -72,6 +72,7 @@ pub(super) async fn login_mysql(
     let tls = visit.door.upstream.tls();
     let terms = mysql::Terms {
         authentication: require.authentication,
+        from: visit.address,
         edit,
         own_key: Some(&visit.door.mysql.own_key),
         interrupted: async { tenure.ended().await.denial },

@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod balancers;
 mod cancels;
 mod clients_work;
 mod corpus;

@@ -3,6 +3,8 @@
 //! `caching_sha2_password` and `sha256_password` send the password itself over a leg that hides it, and under RSA over one that
 //! does not. Each end looks at its own leg.
 
+use std::net::IpAddr;
+
 use crate::{
     net::Stream,
     wire::mysql::{code, plugin},
@@ -27,6 +29,15 @@ impl Way {
                 Ok(peer) if peer.ip().to_canonical().is_loopback() => Self::Loopback,
                 Ok(_) | Err(_) => Self::Clear,
             },
+        }
+    }
+
+    /// The same for a client from this address: a balancer on this machine is not where its clients are.
+    pub(super) fn seen_from(self, address: IpAddr) -> Self {
+        if self == Self::Loopback && !address.is_loopback() {
+            Self::Clear
+        } else {
+            self
         }
     }
 

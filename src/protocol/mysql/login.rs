@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::{Pin, pin},
 };
 
@@ -32,6 +33,8 @@ use crate::{
 pub struct Terms<'a, I> {
     /// The authentication floor: who is let in without having answered a challenge is put out.
     pub authentication: bool,
+    /// The client's own address; its connection may be a balancer's.
+    pub from: IpAddr,
     /// What is changed in the client's packet; whether a switch is forced is decided here.
     pub edit: Edit<'a>,
     /// For clients without TLS before a server that hides its leg.
@@ -121,7 +124,7 @@ pub async fn login<I: Future<Output = Denial>>(
         let encrypted = timeout_at(terms.by, encrypting).await;
         encrypted.map_err(|_late| LoginError::Late)??;
     }
-    let way = Way::of(client);
+    let way = Way::of(client).seen_from(terms.from);
     log_in(client, way, upstream, opening, terms).await
 }
 
@@ -139,7 +142,7 @@ pub async fn change_user<I: Future<Output = Denial>>(
     terms: Terms<'_, I>,
 ) -> Result<Changed, (LoginError, u8)> {
     let legs = Legs {
-        client: Way::of(client),
+        client: Way::of(client).seen_from(terms.from),
         upstream: Way::of(upstream),
     };
     change(client, upstream, legs, (command, agreed), terms).await

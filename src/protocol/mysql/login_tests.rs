@@ -26,6 +26,7 @@ pub(super) const FRESH: Nonce = *b"ABCDEFGHIJKLMNOPQRST";
 pub(super) fn terms() -> Terms<'static, std::future::Pending<Denial>> {
     Terms {
         authentication: true,
+        from: [127, 0, 0, 1].into(),
         edit: Edit::default(),
         own_key: Some(&OWN_KEY),
         interrupted: pending(),
@@ -305,6 +306,7 @@ async fn a_policy_that_changes_during_a_login_ends_it_between_two_packets() {
     };
     let terms = Terms {
         authentication: true,
+        from: [127, 0, 0, 1].into(),
         edit: Edit::default(),
         own_key: None,
         interrupted: async {
