@@ -20,7 +20,10 @@ pub(super) fn from(text: &str) -> Result<From, Fault> {
             if looks_like_name(text) {
                 fault()
                     .label("a string is never taken for a host name")
-                    .hint("{host: NAME} is not built yet; name its addresses")
+                    .hint(format!(
+                        "if you mean the host, write {{host: {}}}",
+                        shorten(text)
+                    ))
             } else if text.contains('-') {
                 let fault = fault().label("a range is written as its networks");
                 fault.hint("10.0.0.0/30 is 10.0.0.0 to 10.0.0.3")

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Problem, Problems, Settings, flags, meaning,
+    Problem, Problems, Settings, flags, lists, meaning,
     problems::{Fault, Report, Span, Where},
     raw::{MAX_FILE, Node},
     warnings,
@@ -173,6 +173,9 @@ fn understand(
     mut report: Report<'_>,
 ) -> Result<Loaded, Problems> {
     let meaning = meaning::read(document, environment, flags, &mut report);
+    let networks = meaning
+        .as_ref()
+        .map(|meaning| lists::read(meaning, &mut report));
     if let Some(meaning) = &meaning {
         warnings::find(meaning, now, &mut report);
     }
@@ -185,7 +188,7 @@ fn understand(
         rules: Rules {
             require: meaning.require,
             protected_users: meaning.protected_users,
-            networks: Vec::new(),
+            networks: networks.unwrap_or_default(),
             origins: meaning
                 .origins
                 .into_iter()

@@ -6,7 +6,8 @@ use super::{
     Environment, LogFormat, Overrides,
     layering::Layers,
     listeners::{self, Door, meet},
-    origins::{self, Placed},
+    named_networks::{self, Network},
+    origins::{self, Known, ON_REVOKE, Placed, TLS_VERSIONS},
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     reach,
@@ -21,6 +22,7 @@ pub(super) struct Meaning {
     pub(super) settings: Settings,
     pub(super) require: Require,
     pub(super) protected_users: BTreeSet<String>,
+    pub(super) networks: Vec<Network>,
     pub(super) origins: Vec<Placed<Origin>>,
     /// Where they are, or could be.
     pub(super) origins_at: Where,
@@ -75,19 +77,32 @@ pub(super) fn read(
         audit: Audit::default(),
     };
     let (on_revoke, drain) = sessions(&top, limits, report);
+    let protected_users = protected_users(&top, report);
+    let networks = top
+        .get("networks")
+        .map_or_else(Vec::new, |node| named_networks::read(node, report));
+    let known = Known {
+        listeners: complete.then_some(&settings.listeners),
+        networks: Some(&networks),
+        protected_users: &protected_users,
+    };
+    let origins = top
+        .get("origins")
+        .map_or_else(Vec::new, |node| origins::origins(node, None, known, report));
+    let deny = top
+        .get("deny")
+        .map_or_else(Vec::new, |node| origins::deny(node, None, known, report));
+    origins::unlike(&origins, &deny, report);
     Some(Meaning {
         require: require(&top, report).unwrap_or(FLOORS),
-        protected_users: protected_users(&top, report),
-        origins: top.get("origins").map_or_else(Vec::new, |node| {
-            origins::origins(node, complete.then_some(&settings.listeners), report)
-        }),
+        protected_users,
+        networks,
+        origins,
         origins_at: top
             .get("origins")
             .map_or_else(|| top.at(), |node| &node.at)
             .clone(),
-        deny: top.get("deny").map_or_else(Vec::new, |node| {
-            origins::deny(node, complete.then_some(&settings.listeners), report)
-        }),
+        deny,
         answer: strangers(&top, report),
         on_revoke,
         drain,
@@ -220,11 +235,7 @@ fn tls(top: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {
         let text = scalar(node, "a version of TLS", report)?;
         report.expect(
             &node.at,
-            word(
-                text,
-                "a version of TLS that is spoken here",
-                &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)],
-            ),
+            word(text, "a version of TLS that is spoken here", TLS_VERSIONS),
         )
     });
     Some(Tls {
@@ -309,18 +320,7 @@ fn sessions(
     };
     let on_revoke = fields.get("on_revoke").and_then(|node| {
         let text = scalar(node, "a word", report)?;
-        report.expect(
-            &node.at,
-            word(
-                text,
-                "what happens to a session",
-                &[
-                    ("drain", OnRevoke::Drain),
-                    ("close", OnRevoke::Close),
-                    ("keep", OnRevoke::Keep),
-                ],
-            ),
-        )
+        report.expect(&node.at, word(text, "what happens to a session", ON_REVOKE))
     });
     let drain = fields.get("drain").and_then(|node| {
         let text = scalar(node, "a duration", report)?;
@@ -341,6 +341,7 @@ pub(super) const TOP: Schema = Schema {
         "log",
         "require",
         "protected_users",
+        "networks",
         "origins",
         "deny",
         "strangers",
@@ -352,7 +353,6 @@ pub(super) const TOP: Schema = Schema {
         "audit",
         "include",
         "observe",
-        "networks",
         "temporary",
         "tests",
     ],

@@ -6,12 +6,16 @@
 mod addresses;
 mod draft;
 mod flags;
+mod from;
 mod layering;
 mod listeners;
+mod lists;
 mod load;
 mod meaning;
+mod named_networks;
 mod origins;
 mod problems;
+mod proof;
 #[allow(dead_code, reason = "`networks` will read them")]
 mod providers;
 mod raw;

@@ -1,17 +1,23 @@
 //! `origins` and `deny`: who may come in, and who never. Floor 1.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    addresses,
+    from::{self, Rule},
+    named_networks::Network,
     problems::{Fault, Report, Where},
+    proof,
     raw::{Kind, Node},
     reach::{self, MYSQL_DATABASE, MYSQL_SURE_USER, MYSQL_USER, Reach},
     settings::{Listener, Protocol},
     values::{self, Longest},
-    walk::{Fields, Schema, list, nearest, scalar, shorten, word},
+    walk::{Fields, Schema, list, nearest, optional, scalar, shorten, word},
 };
-use crate::policy::{Deny, From, Names, Origin, OriginLimits, Replication};
+use crate::policy::{Deny, From, Names, OnRevoke, Origin, OriginLimits, Replication, TlsVersion};
 
 /// A rule and where its name stands.
 pub(super) struct Placed<T> {
@@ -21,57 +27,71 @@ pub(super) struct Placed<T> {
     pub(super) from_at: Vec<Where>,
 }
 
-/// Reads the origins. `listeners` are those that the file has; `None` where one of them cannot be read.
+/// What else the file has that rules name; `None` where a part of it cannot be read.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) listeners: Option<&'a [Arc<Listener>]>,
+    pub(super) networks: Option<&'a [Network]>,
+    pub(super) protected_users: &'a BTreeSet<String>,
+}
+
+/// Reads the origins of a file; `file` is its name if it is not the main one.
 pub(super) fn origins(
     node: &Node,
-    listeners: Option<&[Arc<Listener>]>,
+    file: Option<&Arc<str>>,
+    known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Vec<Placed<Origin>> {
     let items = list(node, "origins", report);
     let origins: Vec<_> = items
         .iter()
-        .filter_map(|item| origin(item, listeners, report))
+        .filter_map(|item| origin(item, file, known, report))
         .collect();
-    twins(
-        origins.iter().map(|o| (&*o.rule.name, &o.at)),
-        "origins",
-        report,
-    );
     origins
 }
 
-/// Reads the entries of `deny`. They hold on every one of the `listeners`, see [`origins`].
+/// Reads the entries of `deny` of a file. They hold on every listener.
 pub(super) fn deny(
     node: &Node,
-    listeners: Option<&[Arc<Listener>]>,
+    file: Option<&Arc<str>>,
+    known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Vec<Placed<Deny>> {
     let items = list(node, "deny rules", report);
-    let longest = [Reach::everywhere(listeners).widest()];
-    let entries: Vec<_> = items
+    let longest = [Reach::everywhere(known.listeners).widest()];
+    let entries = items
         .iter()
-        .filter_map(|item| entry(item, &longest, report))
-        .collect();
-    twins(
-        entries.iter().map(|d| (&*d.rule.name, &d.at)),
-        "deny rules",
-        report,
-    );
-    entries
+        .filter_map(|item| entry(item, file, (&longest, known.networks), report));
+    entries.collect()
+}
+
+/// Reports rules that have one name.
+pub(super) fn unlike(origins: &[Placed<Origin>], deny: &[Placed<Deny>], report: &mut Report<'_>) {
+    let names = origins
+        .iter()
+        .map(|placed| (&*placed.rule.name, &placed.at));
+    twins(names, "origins", report);
+    let names = deny.iter().map(|placed| (&*placed.rule.name, &placed.at));
+    twins(names, "deny rules", report);
 }
 
 fn origin(
     node: &Node,
-    listeners: Option<&[Arc<Listener>]>,
+    file: Option<&Arc<str>>,
+    known: Known<'_>,
     report: &mut Report<'_>,
 ) -> Option<Placed<Origin>> {
     let fields = Fields::read(node, &ORIGIN, report)?;
     let (name, at) = rule_name(&fields, report);
+    let observe = optional(&fields, "observe", report, values::boolean).unwrap_or(false);
+    let given = fields.get("proof");
+    let proof = given.map(|node| proof::read(node, report));
+    let proved = proof.is_some() && !observe;
     let from = fields
         .demand("from", report)
-        .map(|node| networks(node, true, report));
-    let on = on_listeners(&fields, listeners, report);
-    let reach = Reach::of(on.as_ref(), listeners);
+        .map(|node| from::read(node, Rule::Origin { proved }, known.networks, report));
+    let on = on_listeners(&fields, known.listeners, report);
+    let reach = Reach::of(on.as_ref(), known.listeners);
     let users = names(&fields, "users", &reach.longest(MYSQL_USER), report);
     let databases = names(&fields, "databases", &reach.longest(MYSQL_DATABASE), report);
     if reach.first(Protocol::Mysql).is_some() {
@@ -84,30 +104,24 @@ fn origin(
     let exclusive = optional(&fields, "exclusive", report, values::boolean);
     let active = optional(&fields, "active", report, values::boolean);
     let expires = optional(&fields, "expires", report, values::time);
-    let connections = connections(&fields, report);
-    note(&fields, report);
-    if let (Some(true), Some(Names::Any)) = (exclusive, &users) {
-        let place = fields.place("exclusive");
-        let fault = Fault::new("an exclusive origin names its users")
-            .label("it would reserve every user for itself")
-            .hint("add `users: [...]`");
-        report.error(place, fault);
-    }
-    if let (Some(Replication::Logical), Some(Names::Any)) = (replication, &databases) {
-        let place = fields.place("replication");
-        let fault = Fault::new("logical replication names its databases")
-            .label("it runs ordinary SQL in them")
-            .hint("add `databases: [...]`");
-        report.error(place, fault);
-    }
-    let (from, from_at) = from?.into_iter().unzip();
+    let on_revoke = optional(&fields, "on_revoke", report, |text| {
+        word(text, "what happens to a session", ON_REVOKE)
+    });
+    let (tls_min, limits) = (tls_min(&fields, report), limits(&fields, report));
+    let expected_rtt = expected_rtt(&fields, report);
+    let words = note(&fields, report);
+    let (from, from_at): (Vec<_>, Vec<_>) = from?.into_iter().unzip();
     let rule = Origin {
         name: name?.into(),
         line: fields.at().line(),
-        file: None,
+        file: file.map(Arc::clone),
         temporary: false,
         from,
-        proof: None,
+        // one that cannot be read must not make an origin without any
+        proof: match proof {
+            Some(read) => Some(read?),
+            None => None,
+        },
         listeners: on?,
         users: users?,
         databases: databases?,
@@ -116,16 +130,14 @@ fn origin(
         exclusive: exclusive.unwrap_or(false),
         active: active.unwrap_or(true),
         expires,
-        observe: false,
-        tls_min: None,
-        limits: OriginLimits {
-            connections,
-            ..OriginLimits::default()
-        },
-        expected_rtt: None,
-        on_revoke: None,
-        note: None,
+        observe,
+        tls_min,
+        limits,
+        expected_rtt,
+        on_revoke,
+        note: words,
     };
+    agree(&rule, &fields, known, report);
     let places = reach::Places {
         origin: fields.at(),
         replication: fields.place("replication"),
@@ -133,6 +145,40 @@ fn origin(
     };
     reach.hold(&rule, &places, report);
     Some(Placed { rule, at, from_at })
+}
+
+/// Reports keys that cannot stand beside each other.
+fn agree(rule: &Origin, fields: &Fields<'_>, known: Known<'_>, report: &mut Report<'_>) {
+    if rule.exclusive && rule.users.is_any() {
+        let fault = Fault::new("an exclusive origin names its users")
+            .label("it would reserve every user for itself")
+            .hint("add `users: [...]`");
+        report.error(fields.place("exclusive"), fault);
+    }
+    if rule.replication == Some(Replication::Logical) && rule.databases.is_any() {
+        let fault = Fault::new("logical replication names its databases")
+            .label("it runs ordinary SQL in them")
+            .hint("add `databases: [...]`");
+        report.error(fields.place("replication"), fault);
+    }
+    let by_host = rule.from.iter().find_map(|from| match from {
+        From::Host { name, .. } => Some(name),
+        From::Network(_) | From::Any | From::Set(_) => None,
+    });
+    let protected = match &rule.users {
+        Names::Any => None,
+        Names::Listed(users) => users
+            .iter()
+            .find(|user| known.protected_users.contains(*user)),
+    };
+    let unproved = rule.proof.is_none() || rule.observe;
+    if let (Some(host), Some(user), true) = (by_host, protected, unproved) {
+        let fault = Fault::new(format!(
+            "`{user}` is protected: the word of DNS for {host} is not enough for it"
+        ))
+        .hint("add `proof: {certificate: {dns: ...}}`, or name addresses");
+        report.error(fields.place("users"), fault);
+    }
 }
 
 /// Warns of users that MySQL has not room for.
@@ -152,15 +198,26 @@ fn users_of_mariadb_alone(fields: &Fields<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn entry(node: &Node, longest: &[Longest], report: &mut Report<'_>) -> Option<Placed<Deny>> {
+fn entry(
+    node: &Node,
+    file: Option<&Arc<str>>,
+    (longest, networks): (&[Longest], Option<&[Network]>),
+    report: &mut Report<'_>,
+) -> Option<Placed<Deny>> {
     let fields = Fields::read(node, &DENY, report)?;
     let (name, at) = rule_name(&fields, report);
-    let from = fields.get("from").map(|node| networks(node, false, report));
+    let from = fields
+        .get("from")
+        .map(|node| from::read(node, Rule::Deny, networks, report));
     let users = names(&fields, "users", longest, report);
+    let certificates = fields
+        .get("certificates")
+        .map_or_else(|| Some(Vec::new()), |node| fingerprints(node, report));
     note(&fields, report);
-    if from.is_none() && fields.get("users").is_none() {
+    let means = ["from", "users", "certificates"];
+    if means.iter().all(|key| fields.get(key).is_none()) {
         let fault = Fault::new("a deny rule says whom it means")
-            .label("neither `from` nor `users`")
+            .label("neither `from` nor `users` nor `certificates`")
             .hint("everybody is `from: [any]`");
         report.error(fields.at(), fault);
     }
@@ -169,17 +226,36 @@ fn entry(node: &Node, longest: &[Longest], report: &mut Report<'_>) -> Option<Pl
         rule: Deny {
             name: name?.into(),
             line: fields.at().line(),
-            file: None,
+            file: file.map(Arc::clone),
             from,
             users: match users? {
                 Names::Any => Vec::new(),
                 Names::Listed(users) => users,
             },
-            certificates: Vec::new(),
+            certificates: certificates?,
         },
         at,
         from_at,
     })
+}
+
+/// SHA-256 of certificates; `None` where one cannot be read, for the rule would mean others.
+fn fingerprints(node: &Node, report: &mut Report<'_>) -> Option<Vec<[u8; 32]>> {
+    let items = list(node, "SHA-256 of certificates", report);
+    if items.is_empty() {
+        if matches!(node.kind, Kind::List(_)) {
+            report.error(&node.at, Fault::new("`certificates` is empty"));
+        }
+        return None;
+    }
+    let read: Vec<_> = items
+        .iter()
+        .map(|item| {
+            let text = scalar(item, "a SHA-256", report)?;
+            report.expect(&item.at, values::sha256(text))
+        })
+        .collect();
+    read.into_iter().collect()
 }
 
 fn rule_name<'n>(fields: &Fields<'n>, report: &mut Report<'_>) -> (Option<&'n str>, Where) {
@@ -189,62 +265,6 @@ fn rule_name<'n>(fields: &Fields<'n>, report: &mut Report<'_>) -> (Option<&'n st
     let name = scalar(node, "a name", report)
         .and_then(|text| report.expect(&node.at, values::label(text)));
     (name, node.at.clone())
-}
-
-/// The entries of `from` that mean something. An origin's may not mean everybody.
-fn networks(node: &Node, proof: bool, report: &mut Report<'_>) -> Vec<(From, Where)> {
-    let items = list(node, "addresses", report);
-    if items.is_empty() && matches!(node.kind, Kind::List(_)) {
-        report.error(
-            &node.at,
-            Fault::new("`from` names nobody").hint("an address, a network, or `any`"),
-        );
-    }
-    let read = |item: &Node| {
-        if let Kind::Map(entries) = &item.kind {
-            let keys = entries.iter().filter_map(|(key, _)| match &key.kind {
-                Kind::Scalar(name) => Some(name.as_str()),
-                Kind::Null | Kind::List(_) | Kind::Map(_) => None,
-            });
-            let known = keys
-                .into_iter()
-                .find(|key| ["host", "network"].contains(key));
-            let fault = match known {
-                Some(key) => Fault::new(format!("`{{{key}: ...}}` is not built yet"))
-                    .label("this version takes addresses, networks and `any`"),
-                None => Fault::new("this is a mapping; an address was expected"),
-            };
-            report.error(&item.at, fault);
-            return None;
-        }
-        let text = scalar(item, "an address", report)?;
-        let from = report.expect(&item.at, addresses::from(text))?;
-        if proof && let Some(fault) = too_wide(text, &from) {
-            report.error(&item.at, fault);
-            return None;
-        }
-        Some((from, item.at.clone()))
-    };
-    items.iter().filter_map(read).collect()
-}
-
-fn too_wide(text: &str, from: &From) -> Option<Fault> {
-    let From::Network(network) = from else {
-        return Some(
-            Fault::new("`any` is everybody on the internet: it needs a proof of identity")
-                .label("`proof` is not built yet")
-                .hint("name the addresses or networks that clients come from"),
-        );
-    };
-    let narrowest = if network.addr().is_ipv4() { 8 } else { 24 };
-    (network.prefix_len() < narrowest).then(|| {
-        Fault::new(format!(
-            "`{}` is too wide without a proof of identity",
-            shorten(text)
-        ))
-        .label(format!("/{narrowest} is the widest"))
-        .hint("`proof` is not built yet; name narrower networks")
-    })
 }
 
 /// A list of users or databases. Absent or `[any]` is any.
@@ -344,30 +364,43 @@ fn known(listeners: &[Arc<Listener>]) -> String {
     names.join(", ")
 }
 
-fn connections(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<u32> {
-    let limits = Fields::read(fields.get("limits")?, &LIMITS, report)?;
-    optional(&limits, "connections", report, |text| {
+fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> OriginLimits {
+    let mut limits = OriginLimits::default();
+    let Some(node) = fields.get("limits") else {
+        return limits;
+    };
+    let Some(fields) = Fields::read(node, &LIMITS, report) else {
+        return limits;
+    };
+    let count = |text: &str| {
         let number = values::count(text, 1);
         number.map_err(|fault| fault.hint("an origin is switched off by `active: false`"))
+    };
+    limits.connections = optional(&fields, "connections", report, count);
+    limits.new_per_minute = optional(&fields, "new_per_minute", report, count);
+    limits.session = optional(&fields, "session", report, values::some_time);
+    if let Some(failures) = optional(&fields, "failed_auth_per_minute", report, count) {
+        limits.failed_auth_per_minute = failures;
+    }
+    limits
+}
+
+/// `tls: {min}`.
+fn tls_min(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<TlsVersion> {
+    let fields = Fields::read(fields.get("tls")?, &ORIGIN_TLS, report)?;
+    optional(&fields, "min", report, |text| {
+        word(text, "a version of TLS that is spoken here", TLS_VERSIONS)
     })
 }
 
-/// `None` for an absent key, and for one whose fault is reported.
-fn optional<T>(
-    fields: &Fields<'_>,
-    key: &str,
-    report: &mut Report<'_>,
-    parse: impl FnOnce(&str) -> Result<T, Fault>,
-) -> Option<T> {
-    let node = fields.get(key)?;
-    let text = scalar(node, "a single value", report)?;
-    report.expect(&node.at, parse(text))
+/// `expect: {rtt}`.
+fn expected_rtt(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let fields = Fields::read(fields.get("expect")?, &EXPECT, report)?;
+    optional(&fields, "rtt", report, values::some_time)
 }
 
-fn note(fields: &Fields<'_>, report: &mut Report<'_>) {
-    if let Some(node) = fields.get("note") {
-        scalar(node, "a text", report);
-    }
+fn note(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Arc<str>> {
+    scalar(fields.get("note")?, "a text", report).map(Arc::from)
 }
 
 fn twins<'r>(
@@ -401,21 +434,43 @@ pub(super) const ORIGIN: Schema = Schema {
         "replication",
         "local_infile",
         "limits",
+        "proof",
+        "observe",
+        "tls",
+        "expect",
+        "on_revoke",
         "note",
     ],
-    planned: &["proof", "observe", "tls", "expect", "on_revoke"],
+    planned: &[],
+};
+
+pub(super) const ORIGIN_TLS: Schema = Schema {
+    what: "an origin's `tls`",
+    keys: &["min"],
+    planned: &[],
+};
+
+pub(super) const EXPECT: Schema = Schema {
+    what: "`expect`",
+    keys: &["rtt"],
+    planned: &[],
 };
 
 pub(super) const LIMITS: Schema = Schema {
     what: "an origin's `limits`",
-    keys: &["connections"],
-    planned: &["new_per_minute", "session", "failed_auth_per_minute"],
+    keys: &[
+        "connections",
+        "new_per_minute",
+        "session",
+        "failed_auth_per_minute",
+    ],
+    planned: &[],
 };
 
 pub(super) const DENY: Schema = Schema {
     what: "a deny rule",
-    keys: &["name", "from", "users", "note"],
-    planned: &["certificates"],
+    keys: &["name", "from", "users", "certificates", "note"],
+    planned: &[],
 };
 
 const REPLICATIONS: &[(&str, Replication)] = &[
@@ -423,3 +478,12 @@ const REPLICATIONS: &[(&str, Replication)] = &[
     ("logical", Replication::Logical),
     ("true", Replication::Commands),
 ];
+
+pub(super) const ON_REVOKE: &[(&str, OnRevoke)] = &[
+    ("drain", OnRevoke::Drain),
+    ("close", OnRevoke::Close),
+    ("keep", OnRevoke::Keep),
+];
+
+pub(super) const TLS_VERSIONS: &[(&str, TlsVersion)] =
+    &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];

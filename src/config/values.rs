@@ -243,6 +243,22 @@ pub(super) fn certificate_name(text: &str) -> Result<&str, Fault> {
     }
 }
 
+/// A DNS name that a certificate must bear; `*.` in front stands for one label.
+pub(super) fn certificate_dns(text: &str) -> Result<&str, Fault> {
+    let host = text.strip_prefix("*.").unwrap_or(text);
+    let fault = || Fault::new(format!("`{}` is not a DNS name", shorten(text)));
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(fault().label("a certificate proves a name, not an address"));
+    }
+    if host.contains('*') {
+        return Err(fault().label("`*.` stands for the first label alone"));
+    }
+    if !is_host_name(host) || (host != text && !host.contains('.')) {
+        return Err(fault());
+    }
+    Ok(text)
+}
+
 /// The SHA-256 of a certificate: 64 hexadecimal digits, with or without colons and `sha256:` before them.
 pub(super) fn sha256(text: &str) -> Result<[u8; 32], Fault> {
     let fault = || {
@@ -317,7 +333,7 @@ fn port(text: &str) -> Result<u16, String> {
         .map_err(|_too_large| format!("port {} is larger than 65535", shorten(text)))
 }
 
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

@@ -127,6 +127,18 @@ pub(super) fn scalar<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) ->
     None
 }
 
+/// `None` for an absent key, and for one whose fault is reported.
+pub(super) fn optional<T>(
+    fields: &Fields<'_>,
+    key: &str,
+    report: &mut Report<'_>,
+    parse: impl FnOnce(&str) -> Result<T, Fault>,
+) -> Option<T> {
+    let node = fields.get(key)?;
+    let text = scalar(node, "a single value", report)?;
+    report.expect(&node.at, parse(text))
+}
+
 /// The items of a list, or nothing with the fault reported.
 pub(super) fn list<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -> &'n [Node] {
     match &node.kind {

@@ -4,6 +4,7 @@ mod bounds;
 mod layers;
 mod mysql;
 mod refused;
+mod rules;
 mod shown;
 
 use std::{
@@ -101,12 +102,18 @@ fn the_smallest_useful_file_admits_one_application() {
 
 #[test]
 fn the_example_file_is_good_and_has_every_key_that_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("github-meta.json");
+    std::fs::write(&list, r#"{"actions": ["192.30.252.0/22"]}"#).unwrap();
     let text = include_str!("../../../allowlist.example.yaml");
-    let loaded = good(text);
+    let here = text.replace("/etc/doorward/github-meta.json", list.to_str().unwrap());
+    let loaded = good(&here);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let sections = layering::SECTIONS.map(|(_, schema)| schema);
     for key in schemas().chain(sections).flat_map(|schema| schema.keys) {
-        assert!(text.contains(&format!("{key}:")), "{key} is not shown");
+        // the common name is legacy, and warned of
+        let shown = text.contains(&format!("{key}:")) || *key == "cn";
+        assert!(shown, "{key} is not shown");
     }
     let (limits, defaults) = (loaded.settings.limits, super::Limits::default());
     assert_eq!(limits, defaults, "the example shows the defaults");
@@ -165,6 +172,12 @@ fn schemas() -> impl Iterator<Item = Schema> {
         upstream_tls::UPSTREAM_TLS,
         origins::ORIGIN,
         origins::LIMITS,
+        origins::ORIGIN_TLS,
+        origins::EXPECT,
+        super::from::FROM,
+        super::named_networks::NETWORK,
+        super::proof::PROOF,
+        super::proof::CERTIFICATE,
         origins::DENY,
     ]
     .into_iter()
