@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The settings that can be layered, as `section.key`.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 17] = [
     "admin.http",
     "admin.socket",
     "state_dir",
@@ -28,6 +28,10 @@ pub(super) const KEYS: [&str; 13] = [
     "limits.refusals_explained",
     "log.format",
     "log.level",
+    "metrics.max_origins",
+    "resolver.max_stale",
+    "audit.file",
+    "audit.required",
 ];
 
 /// The merged settings, each still text, each with the place it came from.
@@ -163,7 +167,7 @@ fn of_environment(
                     match nearest(&path, KEYS.into_iter()) {
                         Some(meant) => fault.hint(format!("did you mean {}?", variable(meant))),
                         None => fault.hint(
-                            "single values of admin, limits, log and state_dir; the policy comes only from the file",
+                            "single values of admin, audit, limits, log, metrics, resolver and state_dir; the policy comes only from the file",
                         ),
                     },
                 );
@@ -206,7 +210,7 @@ fn variable(key: &str) -> String {
     )
 }
 
-pub(super) const SECTIONS: [(&str, Schema); 3] = [
+pub(super) const SECTIONS: [(&str, Schema); 6] = [
     (
         "admin",
         Schema {
@@ -237,6 +241,30 @@ pub(super) const SECTIONS: [(&str, Schema); 3] = [
         Schema {
             what: "`log`",
             keys: &["format", "level"],
+            planned: &[],
+        },
+    ),
+    (
+        "metrics",
+        Schema {
+            what: "`metrics`",
+            keys: &["max_origins"],
+            planned: &[],
+        },
+    ),
+    (
+        "resolver",
+        Schema {
+            what: "`resolver`",
+            keys: &["max_stale", "servers"],
+            planned: &[],
+        },
+    ),
+    (
+        "audit",
+        Schema {
+            what: "`audit`",
+            keys: &["file", "required"],
             planned: &[],
         },
     ),

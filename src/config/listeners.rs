@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use ipnet::IpNet;
+
 use super::{
+    networks,
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     settings::{
@@ -107,6 +110,7 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             .hint("`protected_users` and `deny` hold at the login only");
         report.warn("W-UNREAD", &node.at, fault);
     }
+    let proxy_protocol = balancers(&fields, report);
     let (listen, listen_at) = listen?.into_iter().unzip();
     let (upstream, upstream_at) = upstream?;
     Some(Door {
@@ -118,7 +122,7 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
             upstream_tls: upstream_tls?,
             allow_plain_cancel: allow_plain_cancel?,
             protect_upstream: protect_upstream?,
-            proxy_protocol: Vec::new(),
+            proxy_protocol,
             upstream_proxy_protocol: upstream_proxy_protocol?,
             compression: compression?,
         }),
@@ -126,6 +130,27 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
         listen_at,
         upstream_at,
     })
+}
+
+/// The machines whose PROXY header is believed.
+fn balancers(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
+    let inner = fields
+        .get("proxy_protocol")
+        .and_then(|node| Fields::read(node, &PROXY_PROTOCOL, report));
+    let from = inner.and_then(|inner| inner.demand("from", report));
+    let from = from.map_or_else(Vec::new, |node| networks::plain(node, report));
+    let few = from.into_iter().filter_map(|(network, at)| {
+        let widest = networks::widest(&network);
+        if network.prefix_len() >= widest {
+            return Some(network);
+        }
+        let fault = Fault::new(format!("{network} is too wide for balancers"))
+            .label(format!("/{widest} is the widest"))
+            .hint("whoever is there says of himself where he comes from");
+        report.error(&at, fault);
+        None
+    });
+    few.collect()
 }
 
 /// TLS to the server, of which something must be said where it is on another machine.
@@ -310,8 +335,15 @@ pub(super) const LISTENER: Schema = Schema {
         "protect_upstream",
         "upstream_proxy_protocol",
         "compression",
+        "proxy_protocol",
     ],
-    planned: &["scram", "verifiers", "proxy_protocol", "identify"],
+    planned: &["scram", "verifiers", "identify"],
+};
+
+pub(super) const PROXY_PROTOCOL: Schema = Schema {
+    what: "`proxy_protocol`",
+    keys: &["from"],
+    planned: &[],
 };
 
 const PROTECTED: &[(&str, ProtectUpstream)] = &[

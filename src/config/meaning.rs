@@ -11,7 +11,7 @@ use super::{
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     reach,
-    settings::{Admin, Audit, Limits, Log, Settings, Tls, TlsFiles},
+    settings::{Admin, Audit, Limits, Log, Metrics, Resolver, Settings, Tls, TlsFiles},
     values,
     walk::{Fields, Schema, both, list, scalar, word},
 };
@@ -74,7 +74,9 @@ pub(super) fn read(
         state_dir,
         limits,
         log: log(&layers, report),
-        audit: Audit::default(),
+        audit: audit(&layers, report),
+        metrics: metrics(&layers, report),
+        resolver: resolver(&top, &layers, report),
     };
     let (on_revoke, drain) = sessions(&top, limits, report);
     let protected_users = protected_users(&top, report);
@@ -211,6 +213,43 @@ fn log(layers: &Layers, report: &mut Report<'_>) -> Log {
     }
 }
 
+fn audit(layers: &Layers, report: &mut Report<'_>) -> Audit {
+    let file = layers.read("audit.file", report, values::path);
+    let required = layers.read("audit.required", report, values::boolean);
+    if let (None, Some(true), Some(at)) = (&file, required, layers.place("audit.required")) {
+        let fault = Fault::new("an audit that is required needs a file").hint("add `file`");
+        report.error(at, fault);
+    }
+    Audit {
+        file,
+        required: required.unwrap_or(false),
+    }
+}
+
+fn metrics(layers: &Layers, report: &mut Report<'_>) -> Metrics {
+    let most = layers.read("metrics.max_origins", report, |text| values::count(text, 1));
+    most.map_or_else(Metrics::default, |max_origins| Metrics { max_origins })
+}
+
+fn resolver(top: &Fields<'_>, layers: &Layers, report: &mut Report<'_>) -> Resolver {
+    // its keys were held against the schema when the settings were layered
+    let servers = top.get("resolver").and_then(|node| node.entry("servers"));
+    let servers = servers.map_or_else(Vec::new, |node| {
+        let items = list(node, "addresses and ports", report);
+        let read = items.iter().filter_map(|item| {
+            let text = scalar(item, "an address and a port", report)?;
+            report.expect(&item.at, values::server(text))
+        });
+        read.collect()
+    });
+    Resolver {
+        servers,
+        max_stale: layers
+            .read("resolver.max_stale", report, values::duration)
+            .unwrap_or(Resolver::default().max_stale),
+    }
+}
+
 fn tls(top: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {
     let fields = Fields::read(top.get("tls")?, &TLS, report)?;
     let path = |key: &str, report: &mut Report<'_>| {
@@ -238,12 +277,20 @@ fn tls(top: &Fields<'_>, report: &mut Report<'_>) -> Option<Tls> {
             word(text, "a version of TLS that is spoken here", TLS_VERSIONS),
         )
     });
+    let (client_ca, crl) = (path("client_ca", report), path("crl", report));
+    if let (None, Some(node)) = (fields.get("client_ca"), fields.get("crl")) {
+        let fault = Fault::new("a revocation list says nothing without the CA that made it")
+            .hint("add `client_ca`");
+        report.error(&node.at, fault);
+    }
     Some(Tls {
         files: certificate
             .zip(key)
             .map(|(certificate, key)| TlsFiles { certificate, key }),
         names,
         min: min.unwrap_or(TlsVersion::V1_2),
+        client_ca,
+        crl,
     })
 }
 
@@ -252,6 +299,8 @@ const fn no_files() -> Tls {
         files: None,
         names: Vec::new(),
         min: TlsVersion::V1_2,
+        client_ca: None,
+        crl: None,
     }
 }
 
@@ -339,6 +388,9 @@ pub(super) const TOP: Schema = Schema {
         "state_dir",
         "limits",
         "log",
+        "metrics",
+        "resolver",
+        "audit",
         "require",
         "protected_users",
         "networks",
@@ -347,21 +399,13 @@ pub(super) const TOP: Schema = Schema {
         "strangers",
         "sessions",
     ],
-    planned: &[
-        "metrics",
-        "resolver",
-        "audit",
-        "include",
-        "observe",
-        "temporary",
-        "tests",
-    ],
+    planned: &["include", "observe", "temporary", "tests"],
 };
 
 pub(super) const TLS: Schema = Schema {
     what: "`tls`",
-    keys: &["certificate", "key", "names", "min"],
-    planned: &["client_ca", "crl"],
+    keys: &["certificate", "key", "names", "min", "client_ca", "crl"],
+    planned: &[],
 };
 
 pub(super) const REQUIRE: Schema = Schema {

@@ -13,6 +13,7 @@ mod lists;
 mod load;
 mod meaning;
 mod named_networks;
+mod networks;
 mod origins;
 mod problems;
 mod proof;
@@ -33,8 +34,9 @@ pub use load::{
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{
-    Admin, Audit, Compression, Limits, Listener, Log, LogFormat, ProtectUpstream, Protocol,
-    Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol, UpstreamTls,
+    Admin, Audit, Compression, Limits, Listener, Log, LogFormat, Metrics, ProtectUpstream,
+    Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol,
+    UpstreamTls,
 };
 
 #[cfg(test)]

@@ -54,6 +54,17 @@ impl Node {
         }
     }
 
+    /// The value of a mapping's key, where it has one.
+    pub(super) fn entry(&self, name: &str) -> Option<&Self> {
+        let Kind::Map(entries) = &self.kind else {
+            return None;
+        };
+        let mut entries = entries.iter();
+        let found =
+            entries.find(|(key, _)| matches!(&key.kind, Kind::Scalar(text) if text == name));
+        found.map(|(_, value)| value)
+    }
+
     pub(super) const fn what(&self) -> &'static str {
         match self.kind {
             Kind::Null => "nothing",

@@ -16,6 +16,8 @@ pub struct Settings {
     pub limits: Limits,
     pub log: Log,
     pub audit: Audit,
+    pub metrics: Metrics,
+    pub resolver: Resolver,
 }
 
 /// A socket we accept on, and the server behind it.
@@ -120,6 +122,10 @@ pub struct Tls {
     /// What the certificate of the first start is made for; empty: the host's names, localhost, the listen addresses.
     pub names: Vec<String>,
     pub min: TlsVersion,
+    /// The CAs of client certificates (PEM). Absent: nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// What those CAs have taken back (PEM).
+    pub crl: Option<PathBuf>,
 }
 
 /// PEM files.
@@ -175,6 +181,36 @@ pub struct Audit {
     pub file: Option<PathBuf>,
     /// New sessions are refused while nothing can be written down.
     pub required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Origins with series of their own; those beyond share `_other`.
+    pub max_origins: u32,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { max_origins: 500 }
+    }
+}
+
+/// How hosts that rules name are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolver {
+    /// Whom to ask; empty: those that the system names.
+    pub servers: Vec<SocketAddr>,
+    /// How long the last answer holds when there is no new one.
+    pub max_stale: Duration,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            max_stale: Duration::from_secs(60 * 60),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -185,6 +185,18 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
     Ok(SocketAddr::new(address, port))
 }
 
+/// A resolver: an address, never a name.
+pub(super) fn server(text: &str) -> Result<SocketAddr, Fault> {
+    let address = listen(text)?;
+    if address.port() == 0 || address.ip().is_unspecified() {
+        return Err(
+            Fault::new(format!("`{text}` is not the address of a server"))
+                .hint("a name server of this machine is 127.0.0.1:53"),
+        );
+    }
+    Ok(address)
+}
+
 /// The server behind a listener: `host:port`, the path of a unix socket, or its folder.
 pub(super) fn upstream(text: &str) -> Result<UpstreamAddress, Fault> {
     let fault = || {

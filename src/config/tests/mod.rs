@@ -9,6 +9,7 @@ mod shown;
 
 use std::{
     fmt::Write as _,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -121,6 +122,28 @@ fn the_example_file_is_good_and_has_every_key_that_is_built() {
 }
 
 #[test]
+fn every_part_of_the_settings_is_read() {
+    let loaded = good(&format!(
+        "{}tls: {{client_ca: /ca, crl: /crl}}\nmetrics: {{max_origins: 7}}\nresolver: {{servers: ['127.0.0.1:53', '[::1]:54'], max_stale: 5m}}\naudit: {{file: /a, required: true}}\norigins:\n",
+        DOOR.replace(
+            "upstream:",
+            "proxy_protocol: {from: [192.0.2.1, 10.0.0.0/24]}, upstream:"
+        )
+    ));
+    let settings = loaded.settings;
+    assert_eq!(settings.tls.client_ca.as_deref(), Some(Path::new("/ca")));
+    assert_eq!(settings.tls.crl.as_deref(), Some(Path::new("/crl")));
+    assert_eq!(settings.metrics.max_origins, 7);
+    let servers = ["127.0.0.1:53", "[::1]:54"].map(|text| text.parse().unwrap());
+    assert_eq!(settings.resolver.servers, servers);
+    assert_eq!(settings.resolver.max_stale, Duration::from_secs(300));
+    let audit = settings.audit;
+    assert!(audit.required && audit.file.as_deref() == Some(Path::new("/a")));
+    let balancers = ["192.0.2.1/32", "10.0.0.0/24"].map(|text| text.parse().unwrap());
+    assert_eq!(settings.listeners[0].proxy_protocol, balancers);
+}
+
+#[test]
 fn scalars_mean_what_is_written() {
     let loaded = good(&format!(
         "{DOOR}origins:\n  - {{name: '007', from: [10.0.0.1], users: [007, yes, 1.50, 'null', 0x10, 1_000], databases: [any]}}\n"
@@ -169,6 +192,7 @@ fn schemas() -> impl Iterator<Item = Schema> {
         meaning::STRANGERS,
         meaning::SESSIONS,
         listeners::LISTENER,
+        listeners::PROXY_PROTOCOL,
         upstream_tls::UPSTREAM_TLS,
         origins::ORIGIN,
         origins::LIMITS,

@@ -158,6 +158,21 @@ fn values_that_mean_nothing_are_refused() {
             "admin: {http: '127.0.0.1:6432'}",
             "cannot both be listened on",
         ),
+        (
+            "tls: {crl: /a}",
+            "a revocation list says nothing without the CA that made it",
+        ),
+        (
+            "audit: {required: true}",
+            "an audit that is required needs a file",
+        ),
+        ("metrics: {max_origins: 0}", "`0` is too little"),
+        ("resolver: {servers: ['ns:53']}", "`ns` is no octet"),
+        (
+            "resolver: {servers: ['0.0.0.0:53']}",
+            "is not the address of a server",
+        ),
+        ("resolver: {server: []}", "did you mean `servers`?"),
         ("deny:\n  - {name: x}", "a deny rule says whom it means"),
         ("deny: [x]", "a deny rule is a mapping"),
         ("version: 1", "`version` is there twice"),
@@ -264,6 +279,22 @@ const IMPOSSIBLE_LISTENERS: &[(&str, &str)] = &[
     (
         "listen: '127.0.0.1:1', upstream: 'db:5432', upstream_tls: {mode: verify-full}",
         "`verify-full` is not built yet for PostgreSQL",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: /a, proxy_protocol: {from: [any]}",
+        "`any` is no network",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: /a, proxy_protocol: {from: []}",
+        "the list is empty",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: /a, proxy_protocol: {from: [0.0.0.0/0]}",
+        "0.0.0.0/0 is too wide for balancers / /8 is the widest",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: /a, proxy_protocol: {}",
+        "`proxy_protocol` needs `from`",
     ),
     (
         "listen: '127.0.0.1:1', upstream: '127.0.0.1'",
