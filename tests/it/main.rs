@@ -13,6 +13,7 @@
 mod admin;
 mod balancers;
 mod cancels;
+mod certificates;
 mod clients_work;
 mod corpus;
 mod corpus_mysql;

@@ -1,6 +1,7 @@
 //! What the tests stand on: real servers, the gateway's own binary, real clients, raw bytes. No test sleeps for luck.
 
 pub(crate) mod authority;
+pub(crate) mod client_ca;
 pub(crate) mod clients;
 pub(crate) mod dice;
 pub(crate) mod dns;
