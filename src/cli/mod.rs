@@ -6,6 +6,7 @@ mod cert;
 mod check;
 mod check_mysql;
 mod daemon;
+mod import;
 mod output;
 mod reload;
 mod run;
@@ -18,6 +19,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cert::{CertArgs, CertCommand, IssueArgs};
+pub use import::{ImportArgs, ImportFormat, ImportProtocol};
 pub use output::Output;
 
 use crate::{config, server};
@@ -121,6 +123,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Put the changed allowlist in force
     Reload(ReloadArgs),
+    /// Make an allowlist of what another gatekeeper has: `pg_hba.conf`, MySQL's accounts, a firewall
+    Import(ImportArgs),
     /// Show who is connected and where the time goes
     Status,
     /// Keep a small CA for clients, and look at certificates
@@ -251,6 +255,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Check(arguments) => check::run(arguments, &cli.global, &mut output),
         Command::Why(arguments) => why::run(arguments, &cli.global, &mut output),
         Command::Run(arguments) => run::run(arguments, &cli.global, &mut output),
+        Command::Import(arguments) => import::run(arguments, &mut output),
         Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),
         Command::Cert(arguments) => cert::run(arguments, &cli.global, &mut output),
