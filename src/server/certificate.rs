@@ -41,9 +41,10 @@ impl Certificate {
             let identity = authority.identity(&names(settings), now)?;
             (identity, Some(authority.ca()))
         };
+        let clients = client_trust(&settings.tls)?;
         Ok(Self {
             ends: identity.ends()?,
-            config: identity.server_config(settings.tls.min, &ClientTrust::default())?,
+            config: identity.server_config(settings.tls.min, &clients)?,
             ca,
         })
     }
@@ -52,6 +53,13 @@ impl Certificate {
         let ca = self.ca.as_ref().map(|path| path.display().to_string());
         CertificateStatus::new(self.ends, ca, now)
     }
+}
+
+/// Whom we believe that they vouch for clients.
+fn client_trust(settings: &config::Tls) -> Result<ClientTrust, TlsError> {
+    let ca = settings.client_ca.as_deref();
+    let read = ca.map(|ca| ClientTrust::read(ca, settings.crl.as_deref()));
+    read.transpose().map(Option::unwrap_or_default)
 }
 
 /// What the listeners' servers must prove, each beside its listener. Blocks on files.

@@ -11,7 +11,7 @@ use crate::harness::{
     Gateway, Login, Mysql, Postgres, Relay,
     client_ca::{ClientCa, Shown},
     clients::psql_started,
-    gateway::{Plan, doorward},
+    gateway::{Plan, SHOP, doorward},
     mariadb, mysql, node, psql, python, run, wait_until,
 };
 
@@ -51,10 +51,10 @@ fn put_out_within(limit: Duration, running: crate::harness::process::Running) ->
 #[test]
 #[ignore = "the gateway does not read `client_ca` yet"]
 fn who_has_the_certificate_comes_in_and_nobody_else() {
-    let ca = ClientCa::new();
+    let (ca, elsewhere) = (ClientCa::new(), ClientCa::new());
     let shop = ca.issue("shop.example.com", &[]);
     let other = ca.issue("other.example.com", &[]);
-    let foreign = ClientCa::new().issue("shop.example.com", &[]);
+    let foreign = elsewhere.issue("shop.example.com", &[]);
     let gateway = before_postgres(&ca, PROVED);
     let login = gateway.shop();
     assert_eq!(
@@ -287,4 +287,29 @@ fn without_a_word_about_it_the_ca_is_in_the_state_folder() {
         said.worked()
             .contains(&format!("client_ca: {here}/named/clients/ca.crt"))
     );
+}
+
+#[test]
+fn who_needs_no_certificate_is_let_in_with_any_and_with_none() {
+    let (ca, elsewhere) = (ClientCa::new(), ClientCa::new());
+    let shown = [
+        ca.issue("other.example.com", &[]),
+        elsewhere.issue("shop.example.com", &[]),
+    ];
+    let gateway = before_postgres(&ca, SHOP);
+    assert_eq!(psql(&gateway.shop(), WHO).worked(), "app@shop");
+    for shown in &shown {
+        let login = gateway.shop().showing(shown);
+        assert_eq!(psql(&login, WHO).worked(), "app@shop");
+    }
+    for server in Mysql::all() {
+        let plan = Plan::mysql(&server.address(), "").believing(&ca);
+        let gateway = plan.start(SHOP);
+        let account = gateway.account();
+        let with_one = gateway.account().showing(&shown[1]);
+        for account in [account, with_one] {
+            assert_eq!(mariadb(&account, "select 1").worked(), "1");
+            assert_eq!(mysql(&account, "select 1").worked(), "1");
+        }
+    }
 }
