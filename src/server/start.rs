@@ -100,6 +100,7 @@ pub(super) async fn open(
 
     let standing = Standing {
         policy: Arc::new(policy),
+        trust: Arc::default(),
         closing: None,
     };
     let (standing, policies) = watch::channel(standing);

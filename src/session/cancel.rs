@@ -18,6 +18,7 @@ use super::{
     budget::{Bucket, Buckets},
     gate::Source,
     stages::Cancelling,
+    tenure::Snapshot,
 };
 use crate::{policy::Permit, wire::postgres::CancelKey};
 
@@ -35,15 +36,14 @@ impl Cancelling {
             return Err("plain_refused");
         }
         let session = door.sessions.owner(&self.key);
-        let permit = {
-            let standing = gateway.standing.borrow();
-            standing.policy.decide_cancel(
-                self.guest.visit.address,
-                None,
-                SystemTime::now(),
-                session.as_deref(),
-            )
-        };
+        let snapshot = Snapshot::take(gateway);
+        let shown = snapshot.shown_by(&self.client);
+        let permit = snapshot.standing.policy.decide_cancel(
+            self.guest.visit.address,
+            shown.as_ref(),
+            SystemTime::now(),
+            session.as_deref(),
+        );
         let permit = permit.ok_or("refused")?;
         // who guesses keys is slowed down; who knows one is not
         let source = Source::of(self.guest.visit.address);

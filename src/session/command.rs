@@ -207,11 +207,11 @@ async fn change_user(
     let tenure = &mut orders.tenure;
     let told = Told::of(prospect.claim(), prospect.permit().name());
     let attributes = told.attributes();
-    let require = tenure.gateway.standing.borrow().policy.rules().require;
+    let authentication = tenure.has_to_answer(prospect.permit());
     let door = Arc::clone(&tenure.door);
     let mut revocation: Option<Revocation> = None;
     let terms = mysql::Terms {
-        authentication: require.authentication,
+        authentication,
         from: prospect.claim().address,
         edit: Edit {
             attributes: needed(agreed.flavor, agreed.proxied, &attributes),

@@ -49,7 +49,7 @@ pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Kn
             guest,
         }),
         postgres::Asked::Cancel(key) => Knock::Cancel(Cancelling {
-            _client: greeted.client,
+            client: greeted.client,
             key,
             tls: greeted.tls.is_some(),
             guest,

@@ -73,12 +73,12 @@ async fn login_postgres(
     let dialling = visit.door.upstream.connect(&tenure.permit, limits.dial);
     let mut upstream = dial(visit, dialling).await.map_err(No::told)?;
     let began = Instant::now();
-    let require = visit.gateway.standing.borrow().policy.rules().require;
+    let authentication = tenure.has_to_answer(&tenure.permit);
     // a balancer on this machine is not where its clients are
     let near = !matches!(client, Stream::Tcp(_)) || visit.address.is_loopback();
     let private = near && postgres::is_private(client);
     let terms = postgres::Terms {
-        authentication: require.authentication,
+        authentication,
         cleartext: private && postgres::is_private(&upstream),
         interrupted: async { tenure.ended().await.denial },
     };

@@ -68,10 +68,10 @@ pub(super) async fn login_mysql(
         forced_switch: false,
     };
     let rights = rights(tenure);
-    let require = visit.gateway.standing.borrow().policy.rules().require;
+    let authentication = tenure.has_to_answer(&tenure.permit);
     let tls = visit.door.upstream.tls();
     let terms = mysql::Terms {
-        authentication: require.authentication,
+        authentication,
         from: visit.address,
         edit,
         own_key: Some(&visit.door.mysql.own_key),

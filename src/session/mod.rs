@@ -20,6 +20,7 @@ mod login;
 mod login_mysql;
 mod logins;
 mod mysql_server;
+mod notice;
 mod record;
 mod references;
 mod refusal;
@@ -30,6 +31,7 @@ mod seats;
 mod stages;
 mod table;
 mod tenure;
+mod term;
 mod upstream;
 
 use std::{

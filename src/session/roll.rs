@@ -6,6 +6,8 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::time::Instant;
+
 use crate::policy::{Claim, Permit};
 
 /// A live session, as `doorward sessions` tells of it.
@@ -35,6 +37,8 @@ struct Entry {
     claim: Arc<Claim>,
     origin: Arc<str>,
     since: SystemTime,
+    /// The same moment of the clock that nobody sets.
+    began: Instant,
     /// The operator wants it to end.
     ends: bool,
 }
@@ -55,6 +59,7 @@ impl Roll {
             claim: Arc::clone(claim),
             origin: label(permit),
             since: SystemTime::now(),
+            began: Instant::now(),
             ends: false,
         };
         sessions.by_id.insert(id, entry);
@@ -105,6 +110,11 @@ impl Enrolled {
                 entry.origin = label(permit);
             }
         }
+    }
+
+    pub(super) fn began(&self) -> Option<Instant> {
+        let sessions = self.roll.lock();
+        sessions.by_id.get(&self.id).map(|entry| entry.began)
     }
 
     /// Whether the operator wants it to end.

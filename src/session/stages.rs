@@ -21,7 +21,7 @@ use super::{
     greet_postgres::greet_postgres,
     refusal::Refusal,
     report::Refused,
-    tenure::Tenure,
+    tenure::{Snapshot, Tenure},
 };
 use crate::{
     config::Protocol,
@@ -89,6 +89,8 @@ pub(super) struct Identified {
     client: Stream,
     opening: Opening,
     claim: Claim,
+    /// By which the claim's certificate was judged, and the claim will be decided.
+    snapshot: Snapshot,
     turns: u32,
     guest: Guest,
 }
@@ -113,7 +115,7 @@ pub(super) enum Knock {
 /// A cancel request, to be held against the policy.
 pub(super) struct Cancelling {
     /// Held open until the request has been passed on: some clients wait for the close.
-    pub(super) _client: Stream,
+    pub(super) client: Stream,
     pub(super) key: CancelKey,
     pub(super) tls: bool,
     pub(super) guest: Guest,
@@ -241,6 +243,7 @@ impl Greeted {
     pub(super) fn identify(self) -> Identified {
         let identity = self.opening.identity();
         let visit = &self.guest.visit;
+        let snapshot = Snapshot::take(&visit.gateway);
         let claim = Claim {
             listener: Arc::clone(&visit.door.settings.name),
             address: visit.address,
@@ -248,13 +251,14 @@ impl Greeted {
             database: identity.database,
             replication: identity.replication,
             tls: self.tls,
-            certificate: None,
+            certificate: snapshot.shown_by(&self.client).map(Arc::new),
             application: identity.application,
         };
         Identified {
             client: self.client,
             opening: self.opening,
             claim,
+            snapshot,
             turns: self.turns,
             guest: self.guest,
         }
@@ -269,9 +273,7 @@ impl Identified {
             let refused = self.guest.refused(Refusal::Unrecorded, Some(self.claim));
             return Err(refused.tell(self.client, self.opening).await);
         }
-        // the notice of change is taken before the decision
-        let standing = visit.gateway.standing.clone();
-        match Tenure::begin(&visit.gateway, &visit.door, standing, self.claim) {
+        match Tenure::begin(&visit.gateway, &visit.door, self.snapshot, self.claim) {
             Ok(tenure) => Ok(Allowed {
                 client: self.client,
                 opening: self.opening,

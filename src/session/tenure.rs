@@ -5,9 +5,8 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::SystemTime,
 };
 
@@ -16,26 +15,51 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Door, Gateway,
     cancel::stop_statement,
+    notice::Notice,
     references::{Happened, Reference},
     refusal::{self, Names},
     roll::Enrolled,
     seats::{Reserve, Resettle, Seat},
     table::Registration,
+    term::Term,
 };
 use crate::{
     config::Protocol,
     meter::OriginMeters,
-    policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason},
+    net::{ClientTrust, Stream},
+    policy::{Certificate, Claim, Denial, OnRevoke, Permit, Policy, Reason, Validity},
     protocol::Words,
     wire::postgres::CancelKey,
 };
 
-/// What is in force: the policy, and once the gateway is ending, the moment by which sessions have to be gone.
-/// Travels in a `watch`: a snapshot and a notice of change in one.
+/// What is in force: the policy, whose word for clients it goes by, and once the gateway is ending, the moment by which sessions
+/// have to be gone. Travels in a `watch`: a snapshot and a notice of change in one.
 #[derive(Clone, Debug)]
 pub struct Standing {
     pub policy: Arc<Policy>,
+    pub trust: Arc<ClientTrust>,
     pub closing: Option<Instant>,
+}
+
+/// What stood at a moment, and the notice of what changes after it.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) standing: Standing,
+    notice: watch::Receiver<Standing>,
+}
+
+impl Snapshot {
+    pub(super) fn take(gateway: &Gateway) -> Self {
+        let mut notice = gateway.standing.clone();
+        let standing = notice.borrow_and_update().clone();
+        Self { standing, notice }
+    }
+
+    /// What the client has shown of itself, and what it is worth.
+    pub(super) fn shown_by(&self, client: &Stream) -> Option<Certificate> {
+        let trust = &self.standing.trust;
+        trust.certificate(client.client_chain(), SystemTime::now())
+    }
 }
 
 /// The admitted session: who it is, by which permit, in which seat.
@@ -56,6 +80,7 @@ pub(super) struct Tenure {
     /// Its line in the session table, once the server has dealt a cancel key.
     registration: Option<Box<Registration>>,
     notice: Notice,
+    term: Term,
     on_revoke: OnRevoke,
     /// How often it has been told that it may only stop others.
     warnings: u8,
@@ -74,6 +99,8 @@ pub(super) struct Revocation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Policy,
+    /// It has lasted as long as its origin lets sessions last.
+    Length,
     Operator,
 }
 
@@ -107,14 +134,19 @@ pub(super) enum Change {
 }
 
 impl Tenure {
-    /// Decides. `standing` was taken before, so that no change after the decision is missed.
+    /// Decides by what stood when the claim was formed. Whatever changed since then is noticed.
     pub(super) fn begin(
         gateway: &Arc<Gateway>,
         door: &Arc<Door>,
-        mut standing: watch::Receiver<Standing>,
+        snapshot: Snapshot,
         claim: Claim,
     ) -> Result<Self, Box<(Claim, Denial)>> {
-        let Standing { policy, closing } = standing.borrow_and_update().clone();
+        let Snapshot { standing, notice } = snapshot;
+        let Standing {
+            policy,
+            trust,
+            closing,
+        } = standing;
         if closing.is_some() {
             return Err(Box::new((claim, closing_down())));
         }
@@ -136,6 +168,7 @@ impl Tenure {
                 on_revoke: on_revoke(&policy, &permit),
                 gateway: Arc::clone(gateway),
                 door: Arc::clone(door),
+                term: Term::of(claim.certificate.as_deref(), &trust),
                 claim: Arc::new(claim),
                 permit,
                 seat,
@@ -144,7 +177,7 @@ impl Tenure {
                 enrolled: None,
                 registration: None,
                 warnings: 0,
-                notice: Notice::of(standing),
+                notice: Notice::of(notice),
             }),
             Err(denial) => Err(Box::new((claim, denial))),
         }
@@ -164,7 +197,10 @@ impl Tenure {
 
     /// Whether the policy has changed, and what that means for this session. Costs two comparisons where nothing has.
     pub(super) fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Change> {
-        while std::mem::take(&mut self.overtaken) || self.notice.poll(cx).is_ready() {
+        while std::mem::take(&mut self.overtaken)
+            || self.notice.poll(cx).is_ready()
+            || self.term.poll(cx).is_ready()
+        {
             match self.decide_again() {
                 Change::Nothing => {}
                 change @ (Change::Moved | Change::Ends(_)) => return Poll::Ready(change),
@@ -174,7 +210,11 @@ impl Tenure {
     }
 
     fn decide_again(&mut self) -> Change {
-        let Standing { policy, closing } = self.notice.standing.borrow_and_update().clone();
+        let Standing {
+            policy,
+            trust,
+            closing,
+        } = self.notice.standing.borrow_and_update().clone();
         self.gateway.count_decided_again();
         if let Some(by) = closing {
             return Change::Ends(Revocation {
@@ -190,37 +230,71 @@ impl Tenure {
                 by: By::Operator,
             });
         }
+        self.judge_again(&trust);
         match self.resettle(&policy) {
             Ok((permit, seat)) => {
                 self.on_revoke = on_revoke(&policy, &permit);
                 let uploads = permit.local_infile() != self.permit.local_infile();
-                if self.sit(permit, seat) || uploads {
+                let moved = self.sit(permit, seat);
+                if self.term.is_over() {
+                    return Change::Ends(self.outlasted(&policy));
+                }
+                if moved || uploads {
                     Change::Moved
                 } else {
                     Change::Nothing
                 }
             }
             Err(denial) => {
-                // a deny rule means now; otherwise the stricter of what held at the decision and what holds today
-                let how = if denial.reason == Reason::DenyRule {
-                    OnRevoke::Close
-                } else {
-                    self.on_revoke.max(policy.rules().on_revoke)
+                let grace = match self.ending_by(&policy, &denial) {
+                    OnRevoke::Keep => return Change::Nothing,
+                    OnRevoke::Drain => Some(Instant::now() + policy.rules().drain),
+                    OnRevoke::Close => None,
                 };
-                match how {
-                    OnRevoke::Keep => Change::Nothing,
-                    OnRevoke::Drain => Change::Ends(Revocation {
-                        denial,
-                        grace: Some(Instant::now() + policy.rules().drain),
-                        by: By::Policy,
-                    }),
-                    OnRevoke::Close => Change::Ends(Revocation {
-                        denial,
-                        grace: None,
-                        by: By::Policy,
-                    }),
-                }
+                Change::Ends(Revocation {
+                    denial,
+                    grace,
+                    by: By::Policy,
+                })
             }
+        }
+    }
+
+    /// What a deny rule or a revoked certificate hits ends now; all else by the stricter of what held at the last decision and
+    /// what holds today.
+    fn ending_by(&self, policy: &Policy, denial: &Denial) -> OnRevoke {
+        let certificate = self.claim.certificate.as_ref();
+        let revoked = certificate.is_some_and(|shown| shown.validity == Validity::Revoked);
+        if revoked || denial.reason == Reason::DenyRule {
+            return OnRevoke::Close;
+        }
+        let today = self.permit.origin();
+        let today = today.and_then(|origin| policy.origin(&origin.name)?.on_revoke);
+        self.on_revoke
+            .max(today.unwrap_or(policy.rules().on_revoke))
+    }
+
+    /// The certificate may be worth something else by now.
+    fn judge_again(&mut self, trust: &Arc<ClientTrust>) {
+        if let Some(shown) = &self.claim.certificate
+            && let Some(judged) = self.term.judge_again(shown, trust, SystemTime::now())
+        {
+            self.claim = Arc::new(Claim {
+                certificate: Some(Arc::new(judged)),
+                ..Claim::clone(&self.claim)
+            });
+        }
+    }
+
+    /// Admitted, but for no longer.
+    fn outlasted(&self, policy: &Policy) -> Revocation {
+        Revocation {
+            denial: Denial {
+                reason: Reason::Expired,
+                rule: self.permit.origin().map(|origin| Arc::clone(&origin.name)),
+            },
+            grace: Some(Instant::now() + policy.rules().drain),
+            by: By::Length,
         }
     }
 
@@ -244,7 +318,11 @@ impl Tenure {
     pub(super) fn adopt(&mut self, prospect: Prospect) -> bool {
         let in_force = self.notice.standing.borrow().policy.generation();
         self.overtaken = prospect.permit.generation() != in_force;
-        self.claim = Arc::new(prospect.claim);
+        // judged again meanwhile, it is what it is now
+        self.claim = Arc::new(Claim {
+            certificate: self.claim.certificate.clone(),
+            ..prospect.claim
+        });
         let moved = self.sit(prospect.permit, prospect.seat);
         let gateway = &self.gateway;
         gateway
@@ -265,6 +343,7 @@ impl Tenure {
         if let Some(registration) = &self.registration {
             registration.move_to(self.permit.name());
         }
+        self.last();
         // an origin that was gone and is back has other ones
         let meters = meters(&self.gateway, &self.door, &self.permit);
         let moved = !Arc::ptr_eq(&meters, &self.meters);
@@ -298,6 +377,15 @@ impl Tenure {
         policy.decide_again(claim, SystemTime::now(), &room)
     }
 
+    /// Whether a session with this permit has to answer a challenge of the database: unless a certificate has proved to the
+    /// policy who it is.
+    pub(super) fn has_to_answer(&self, permit: &Permit) -> bool {
+        let asked = permit.origin().is_some_and(|origin| origin.proof.is_some());
+        let proved = asked && permit.spared().is_none();
+        let rules = Arc::clone(self.notice.standing.borrow().policy.rules());
+        rules.require.authentication && !proved
+    }
+
     /// Whether the session sits in its origin's reserve, where it may only stop others.
     pub(super) const fn is_reserve(&self) -> bool {
         self.reserve
@@ -322,6 +410,14 @@ impl Tenure {
             .logins
             .note(&self.claim, &self.permit, SystemTime::now());
         self.enrolled = Some(gateway.roll.enroll(&self.claim, &self.permit));
+        self.last();
+    }
+
+    /// As long as its origin lets sessions last.
+    fn last(&mut self) {
+        let length = self.permit.origin().and_then(|o| o.limits.session);
+        let over = length.and_then(|length| self.enrolled.as_ref()?.began()?.checked_add(length));
+        self.term.last_until(over);
     }
 
     /// Enters the session in the table, so that cancels for it are held against its origin.
@@ -343,6 +439,7 @@ impl Tenure {
         let (denial, reference) = (&revocation.denial, self.reference(revocation));
         let sentence = match revocation.by {
             By::Policy => denial.reason.sentence(),
+            By::Length => "it has lasted as long as its origin lets sessions last",
             By::Operator => "the operator has ended it",
         };
         let happened = Happened {
@@ -382,55 +479,6 @@ const fn closing_down() -> Denial {
         reason: Reason::ShuttingDown,
         rule: None,
     }
-}
-
-type Bell = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Tells when what stands has changed, cheaply enough to be asked at every turn of the relay.
-struct Notice {
-    standing: watch::Receiver<Standing>,
-    /// Registered with the channel; only polled when that may say something new.
-    bell: Bell,
-    /// Whom the bell wakes.
-    wakes: Option<Waker>,
-}
-
-impl Notice {
-    fn of(standing: watch::Receiver<Standing>) -> Self {
-        Self {
-            bell: ring(standing.clone()),
-            standing,
-            wakes: None,
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let registered = self
-            .wakes
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if registered && !self.standing.has_changed().unwrap_or(false) {
-            return Poll::Pending;
-        }
-        if self.bell.as_mut().poll(cx).is_pending() {
-            self.wakes = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        self.standing.mark_unchanged();
-        self.bell = ring(self.standing.clone());
-        self.wakes = None;
-        Poll::Ready(())
-    }
-}
-
-/// An `async fn` would hold the receiver twice, in every session.
-fn ring(mut standing: watch::Receiver<Standing>) -> Bell {
-    Box::pin(async move {
-        if standing.changed().await.is_err() {
-            // the gateway itself is gone: nobody can change the policy any more
-            std::future::pending::<()>().await;
-        }
-    })
 }
 
 const WARNINGS: u8 = 3;
