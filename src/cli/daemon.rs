@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Exit, Global, Output};
 use crate::{
     config::{self, Environment, Overrides},
-    server::control::{self, Answer, AskError, Request},
+    server::control::{self, Answer, AskError, Refused, Request},
 };
 
 /// Asks the daemon; an error has been complained of.
@@ -55,6 +55,29 @@ pub(super) fn ask(
                 "error: {path}: no answer that can be read: {cause}"
             ));
             Err(Exit::Unavailable)
+        }
+    }
+}
+
+/// Asks the daemon for one kind of answer; anything else has been complained of.
+pub(super) fn ask_for<T: TryFrom<Answer, Error = Answer>>(
+    global: &Global,
+    request: &Request,
+    output: &mut Output<'_>,
+) -> Result<T, Exit> {
+    match T::try_from(ask(global, request, output)?) {
+        Ok(answer) => Ok(answer),
+        Err(Answer::Refused { why, text }) => {
+            output.complain(format_args!("error: {text}"));
+            Err(match why {
+                Refused::NotPermitted => Exit::NotPermitted,
+                Refused::Configuration => Exit::Configuration,
+                Refused::AsksForYes | Refused::Request => Exit::Failed,
+            })
+        }
+        Err(_) => {
+            output.complain("error: the daemon answered something else: is it another version?");
+            Err(Exit::Failed)
         }
     }
 }

@@ -7,9 +7,11 @@ mod check;
 mod check_mysql;
 mod daemon;
 mod import;
+mod learn;
 mod output;
 mod reload;
 mod run;
+mod sessions;
 mod status;
 mod table;
 mod why;
@@ -127,6 +129,10 @@ pub enum Command {
     Import(ImportArgs),
     /// Show who is connected and where the time goes
     Status,
+    /// List the live sessions, or end one
+    Sessions(SessionsArgs),
+    /// Draw up an allowlist from who really logged in
+    Learn(LearnArgs),
     /// Keep a small CA for clients, and look at certificates
     Cert(CertArgs),
 }
@@ -185,6 +191,23 @@ impl RunArgs {
             allow: self.allow.clone(),
         })
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SessionsArgs {
+    /// Only those that this origin admits; `_none` are those that only an observation admits
+    #[arg(long, value_name = "NAME")]
+    pub origin: Option<String>,
+    /// End the session of this number
+    #[arg(long, value_name = "ID", conflicts_with = "origin")]
+    pub end: Option<u64>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LearnArgs {
+    /// Only from those that an observation let in
+    #[arg(long)]
+    pub observed: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -258,6 +281,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Import(arguments) => import::run(arguments, &mut output),
         Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),
+        Command::Sessions(arguments) => sessions::run(arguments, &cli.global, &mut output),
+        Command::Learn(arguments) => learn::run(arguments, &cli.global, &mut output),
         Command::Cert(arguments) => cert::run(arguments, &cli.global, &mut output),
     }
 }

@@ -37,7 +37,11 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
                 Refused::AsksForYes | Refused::Request => Exit::Failed,
             }
         }
-        Answer::Status(_) | Answer::Why(_) => {
+        Answer::Status(_)
+        | Answer::Why(_)
+        | Answer::Sessions(_)
+        | Answer::Logins(_)
+        | Answer::Done => {
             output.complain("error: the daemon answered something else: is it another version?");
             Exit::Failed
         }

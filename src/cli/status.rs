@@ -6,27 +6,19 @@ use jiff::Timestamp;
 
 use super::{Exit, Format, Global, Output, daemon, table::Table};
 use crate::server::{
-    control::{Answer, Request},
+    control::Request,
     status::{OriginLine, Status},
 };
 
 /// Asks the daemon and shows what it says.
 pub(super) fn run(global: &Global, output: &mut Output<'_>) -> Exit {
-    match daemon::ask(global, &Request::Status, output) {
-        Ok(Answer::Status(status)) => {
+    match daemon::ask_for::<Box<Status>>(global, &Request::Status, output) {
+        Ok(status) => {
             match output.format {
                 Format::Json => output.say_json(&status),
                 Format::Human => output.say(render(&status, SystemTime::now())),
             }
             Exit::Fine
-        }
-        Ok(Answer::Refused { text, .. }) => {
-            output.complain(format_args!("error: {text}"));
-            Exit::Failed
-        }
-        Ok(Answer::Reloaded(_) | Answer::Why(_)) => {
-            output.complain("error: the daemon answered something else: is it another version?");
-            Exit::Failed
         }
         Err(exit) => exit,
     }
@@ -149,7 +141,7 @@ fn seconds(seconds: f64) -> String {
 }
 
 /// In the two largest units.
-fn length(seconds: u64) -> String {
+pub(super) fn length(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {

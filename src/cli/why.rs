@@ -92,9 +92,13 @@ fn from_daemon(
                     Refused::Configuration | Refused::AsksForYes => Exit::Failed,
                 }));
             }
-            Ok(Answer::Status(_) | Answer::Reloaded(_)) => {
-                AskError::NoAnswer("it answers another question".to_owned())
-            }
+            Ok(
+                Answer::Status(_)
+                | Answer::Reloaded(_)
+                | Answer::Sessions(_)
+                | Answer::Logins(_)
+                | Answer::Done,
+            ) => AskError::NoAnswer("it answers another question".to_owned()),
             Err(error) => error,
         };
         if named.is_some() {

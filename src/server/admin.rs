@@ -78,6 +78,15 @@ async fn answer(line: &[u8], house: &House) -> Answer {
             Ok(answer) => Answer::Why(Box::new(answer)),
             Err(bad) => no_sense(&bad.to_string()),
         },
+        Ok(Request::Sessions) => Answer::Sessions(house.live_sessions()),
+        Ok(Request::EndSession { id }) => {
+            if house.end_session(id) {
+                Answer::Done
+            } else {
+                no_sense(&format!("there is no session {id}"))
+            }
+        }
+        Ok(Request::Logins) => Answer::Logins(house.logins()),
         Err(error) => no_sense(&error.to_string()),
     }
 }

@@ -11,7 +11,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{status::Status, why_answer::WhyAnswer, why_answer::WhyRequest};
+use super::{
+    people::{LoginAnswer, SessionAnswer},
+    status::Status,
+    why_answer::{WhyAnswer, WhyRequest},
+};
 use crate::net;
 
 /// What a command asks of the daemon.
@@ -25,6 +29,14 @@ pub enum Request {
         yes: bool,
     },
     Why(WhyRequest),
+    /// The live sessions.
+    Sessions,
+    /// One of them is to end.
+    EndSession {
+        id: u64,
+    },
+    /// Who logged in at the database, as far as it is remembered.
+    Logins,
 }
 
 /// What the daemon answers.
@@ -34,11 +46,56 @@ pub enum Answer {
     Status(Box<Status>),
     Reloaded(Reloaded),
     Why(Box<WhyAnswer>),
+    Sessions(Listing<SessionAnswer>),
+    Logins(Listing<LoginAnswer>),
+    /// It is done, and there is nothing to tell of it.
+    Done,
     /// Nothing was changed.
     Refused {
         why: Refused,
         text: String,
     },
+}
+
+/// An answer of one kind; of another it is given back.
+macro_rules! kinds {
+    ($($kind:ident($answer:ty)),* $(,)?) => {$(
+        impl TryFrom<Answer> for $answer {
+            type Error = Answer;
+
+            fn try_from(answer: Answer) -> Result<Self, Answer> {
+                if let Answer::$kind(answer) = answer {
+                    Ok(answer)
+                } else {
+                    Err(answer)
+                }
+            }
+        }
+    )*};
+}
+
+kinds! {
+    Status(Box<Status>),
+    Sessions(Listing<SessionAnswer>),
+    Logins(Listing<LoginAnswer>),
+}
+
+impl TryFrom<Answer> for () {
+    type Error = Answer;
+
+    fn try_from(answer: Answer) -> Result<Self, Answer> {
+        if answer == Answer::Done {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    }
+}
+
+/// Several of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing<T> {
+    pub items: Vec<T>,
 }
 
 /// What kind of no it is.

@@ -16,6 +16,7 @@ pub mod control;
 mod guard;
 mod http;
 mod logging;
+pub mod people;
 mod reload;
 mod source;
 mod start;

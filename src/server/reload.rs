@@ -17,8 +17,9 @@ use super::{
     Logging,
     audit::AuditError,
     certificate::{Certificate, upstream_tls},
-    control::{Refused, Reloaded},
+    control::{Listing, Refused, Reloaded},
     guard,
+    people::{LoginAnswer, SessionAnswer},
     source::{Source, keep_as_last_good},
     status::{ListenerStatus, Status, figures, rfc3339},
     systemd,
@@ -300,6 +301,33 @@ impl House {
             certificate: in_force.certificate.status(now),
             origins,
             refusals,
+        }
+    }
+
+    pub(super) fn live_sessions(&self) -> Listing<SessionAnswer> {
+        let now = SystemTime::now();
+        let sessions = self.gateway.sessions();
+        let items = sessions.iter().map(|line| SessionAnswer::of(line, now));
+        Listing {
+            items: items.collect(),
+        }
+    }
+
+    /// Has a session end at its next message. `false`: there is none of this number.
+    pub(super) fn end_session(&self, id: u64) -> bool {
+        let found = self.gateway.end_session(id);
+        if found {
+            // it finds out by being decided again
+            self.standing.send_modify(|_the_same| {});
+            tracing::info!(target: AUDIT, event = "session_ended_by_operator", id);
+        }
+        found
+    }
+
+    pub(super) fn logins(&self) -> Listing<LoginAnswer> {
+        let logins = self.gateway.logins();
+        Listing {
+            items: logins.iter().map(LoginAnswer::of).collect(),
         }
     }
 

@@ -1,0 +1,349 @@
+//! `doorward learn`: an allowlist from who really logged in. Floor 5.
+//!
+//! Nothing is made wider than what was seen, but for addresses: neighbours become one network where at least half of it was seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{Exit, Format, Global, LearnArgs, Output, daemon};
+use crate::{
+    config::{Draft, DraftListener, DraftSettings, Drafted, Protocol},
+    net::ranges,
+    policy::{From, Names, Origin, Proof, Replication},
+    server::{
+        control::{Listing, Request},
+        people::{LoginAnswer, Who},
+        status::Status,
+    },
+};
+
+pub(super) fn run(arguments: &LearnArgs, global: &Global, output: &mut Output<'_>) -> Exit {
+    let asked = daemon::ask_for::<Listing<LoginAnswer>>(global, &Request::Logins, output);
+    let mut logins = match asked {
+        Ok(logins) => logins.items,
+        Err(exit) => return exit,
+    };
+    logins.sort_by(|a, b| (&a.who.listener, &a.first).cmp(&(&b.who.listener, &b.first)));
+    if arguments.observed {
+        logins.retain(|login| login.would_deny.is_some());
+    }
+    if output.format == Format::Json {
+        output.say_json(&logins);
+        return Exit::Fine;
+    }
+    if logins.is_empty() {
+        output.complain(
+            "note: nobody has logged in yet; `observe` lets those in who are to be learned from",
+        );
+    }
+    let status = match daemon::ask_for::<Box<Status>>(global, &Request::Status, output) {
+        Ok(status) => status,
+        Err(exit) => return exit,
+    };
+    output.say(draft(&logins, &status).to_string().trim_end());
+    Exit::Fine
+}
+
+/// With one listener a whole file; with several, rules to be included or copied.
+fn draft(logins: &[LoginAnswer], status: &Status) -> Draft {
+    let settings = match status.listeners.as_slice() {
+        [only] => Some(DraftSettings {
+            listener: DraftListener {
+                name: only.name.clone(),
+                protocol: if only.protocol == Protocol::Mysql.label() {
+                    Protocol::Mysql
+                } else {
+                    Protocol::Postgres
+                },
+                listen: only.listen.clone(),
+                upstream: only.upstream.clone(),
+            },
+            client_ca: None,
+            clear: logins.iter().any(|login| login.who.tls.is_none()),
+        }),
+        _ => None,
+    };
+    Draft {
+        head: vec![
+            "Learned by `doorward learn` from who logged in. Look it over: it knows what was there, not what should be.".to_owned(),
+        ],
+        origins: origins(logins, settings.is_none()),
+        settings,
+        deny: Vec::new(),
+    }
+}
+
+/// What several logins may have in common beside their addresses and databases.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    listener: String,
+    user: String,
+    replication: Option<String>,
+    proof: Option<(Option<String>, Option<String>)>,
+}
+
+/// One origin for each user, certificate and set of addresses; the databases are those that all of its addresses opened.
+fn origins(logins: &[LoginAnswer], names_listener: bool) -> Vec<Drafted<Origin>> {
+    let mut by_database: BTreeMap<(Kind, Option<String>), BTreeSet<IpAddr>> = BTreeMap::new();
+    for login in logins {
+        let Ok(address) = login.who.address.parse() else {
+            continue;
+        };
+        let key = (Kind::of(&login.who), login.who.database.clone());
+        by_database.entry(key).or_default().insert(address);
+    }
+    let mut by_addresses: BTreeMap<(Kind, BTreeSet<IpAddr>), Vec<String>> = BTreeMap::new();
+    for ((kind, database), addresses) in by_database {
+        let databases = by_addresses.entry((kind, addresses)).or_default();
+        databases.extend(database);
+    }
+    let mut taken = BTreeSet::new();
+    let drafted = by_addresses
+        .into_iter()
+        .map(|((kind, addresses), databases)| {
+            let name = name(&kind, &mut taken);
+            origin(name, kind, &addresses, databases, names_listener)
+        });
+    drafted.collect()
+}
+
+fn origin(
+    name: String,
+    kind: Kind,
+    addresses: &BTreeSet<IpAddr>,
+    databases: Vec<String>,
+    names_listener: bool,
+) -> Drafted<Origin> {
+    let networks = cover(addresses);
+    let comments = networks.iter().filter_map(mark).collect();
+    let mut origin = Origin::new(name, networks.into_iter().map(From::Network).collect());
+    if names_listener {
+        origin.listeners = Names::Listed(vec![kind.listener]);
+    }
+    origin.users = Names::Listed(vec![kind.user]);
+    if !databases.is_empty() {
+        origin.databases = Names::Listed(databases);
+    }
+    origin.replication = match kind.replication.as_deref() {
+        Some("physical") => Some(Replication::Physical),
+        Some("logical") => Some(Replication::Logical),
+        Some(_) => Some(Replication::Commands),
+        None => None,
+    };
+    origin.proof = kind.proof.map(|(dns, uri)| Proof {
+        dns,
+        uri,
+        ..Proof::default()
+    });
+    Drafted {
+        rule: origin,
+        note: None,
+        comments,
+    }
+}
+
+impl Kind {
+    fn of(who: &Who) -> Self {
+        let names = who.certificate.as_ref().map(|shown| {
+            let dns = shown.dns.iter().find(|name| !name.contains('*'));
+            let uri = if dns.is_none() {
+                shown.uri.first()
+            } else {
+                None
+            };
+            (dns.cloned(), uri.cloned())
+        });
+        Self {
+            listener: who.listener.clone(),
+            user: who.user.clone(),
+            replication: who.replication.clone(),
+            proof: names.filter(|(dns, uri)| dns.is_some() || uri.is_some()),
+        }
+    }
+}
+
+/// A name that no other origin of the draft has.
+fn name(kind: &Kind, taken: &mut BTreeSet<String>) -> String {
+    let user = kind.user.to_lowercase();
+    let letters = user.chars().map(|c| {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() {
+            c
+        } else {
+            '-'
+        }
+    });
+    let slug: String = letters.take(40).collect();
+    let slug = match slug.trim_matches('-') {
+        "" => "origin",
+        slug => slug,
+    };
+    let all = std::iter::once(slug.to_owned()).chain((2..).map(|n| format!("{slug}-{n}")));
+    let free = all.into_iter().find(|name| !taken.contains(name));
+    let name = free.unwrap_or_default();
+    taken.insert(name.clone());
+    name
+}
+
+/// The fewest networks of which at least half was seen: never wider than a /24, or a /64.
+fn cover(addresses: &BTreeSet<IpAddr>) -> Vec<IpNet> {
+    let mut networks: Vec<IpNet> = Vec::new();
+    for address in addresses {
+        if networks.iter().any(|network| network.contains(address)) {
+            continue;
+        }
+        let alone = IpNet::from(*address);
+        let widest = if address.is_ipv4() { 24 } else { 64 };
+        let wider = (widest..alone.max_prefix_len())
+            .filter_map(|prefix| IpNet::new(*address, prefix).ok())
+            .map(|network| network.trunc())
+            .find(|network| {
+                let seen = addresses
+                    .iter()
+                    .filter(|other| network.contains(*other))
+                    .count() as u128;
+                let size = 1_u128
+                    .checked_shl(u32::from(network.max_prefix_len() - network.prefix_len()))
+                    .unwrap_or(u128::MAX);
+                seen > 1 && seen * 2 >= size
+            });
+        networks.push(wider.unwrap_or(alone));
+    }
+    IpNet::aggregate(&networks)
+}
+
+/// What the reader should know of an address that stands for many.
+fn mark(network: &IpNet) -> Option<String> {
+    let address = network.addr();
+    let docker = address == IpAddr::from([172, 17, 0, 1]);
+    let carrier = "100.64.0.0/10"
+        .parse()
+        .is_ok_and(|range: IpNet| range.contains(network));
+    if docker {
+        Some(format!(
+            "{address} is Docker's bridge: it hides everybody who comes through it"
+        ))
+    } else if carrier {
+        Some(format!("{network} is a carrier's: its customers share it"))
+    } else {
+        ranges::cdn(address).map(|owner| {
+            format!("{network} is {owner}'s content delivery network: others come from there, too")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(address: &str, user: &str, database: &str) -> LoginAnswer {
+        LoginAnswer {
+            origin: "_none".to_owned(),
+            who: Who {
+                listener: "pg".to_owned(),
+                address: address.to_owned(),
+                user: user.to_owned(),
+                database: Some(database.to_owned()),
+                replication: None,
+                tls: Some("1.3".to_owned()),
+                application: None,
+                certificate: None,
+            },
+            would_deny: Some("no_origin".to_owned()),
+            times: 1,
+            first: "2026-11-22T12:00:00Z".to_owned(),
+            last: "2026-11-22T12:00:00Z".to_owned(),
+        }
+    }
+
+    fn covered(addresses: &[&str]) -> Vec<String> {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        cover(&addresses).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn neighbours_become_a_network_only_where_half_of_it_was_seen() {
+        assert_eq!(covered(&["10.0.0.4"]), ["10.0.0.4/32"]);
+        assert_eq!(covered(&["10.0.0.4", "10.0.0.5"]), ["10.0.0.4/30"]);
+        assert_eq!(
+            covered(&["10.0.0.4", "10.0.0.9"]),
+            ["10.0.0.4/32", "10.0.0.9/32"]
+        );
+        let many: Vec<_> = (0..200).map(|n| format!("10.0.0.{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert_eq!(covered(&many), ["10.0.0.0/24"]);
+        assert_eq!(
+            covered(&["2001:db8::1", "10.0.0.1"]),
+            ["10.0.0.1/32", "2001:db8::1/128"]
+        );
+    }
+
+    #[test]
+    fn a_draft_grants_no_pair_that_was_not_seen() {
+        let logins = [
+            login("10.0.0.4", "app", "shop"),
+            login("10.0.0.4", "app", "stock"),
+            login("10.0.0.9", "app", "stock"),
+            login("10.0.0.4", "Eva Müller", "shop"),
+        ];
+        let drafted = origins(&logins, false);
+        let told: Vec<_> = drafted
+            .iter()
+            .map(|drafted| {
+                let Names::Listed(databases) = &drafted.rule.databases else {
+                    panic!("databases are named");
+                };
+                (
+                    &*drafted.rule.name,
+                    databases.join(" "),
+                    drafted.rule.from.len(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("eva-m-ller", "shop".to_owned(), 1),
+                ("app", "shop".to_owned(), 1),
+                ("app-2", "stock".to_owned(), 2),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_learned_is_a_file_that_is_read() {
+        let logins = [
+            login("172.17.0.1", "app", "shop"),
+            login("100.64.3.4", "007", "on"),
+        ];
+        let draft = Draft {
+            settings: Some(DraftSettings {
+                listener: DraftListener {
+                    name: "pg".to_owned(),
+                    protocol: Protocol::Postgres,
+                    listen: vec!["127.0.0.1:6432".to_owned()],
+                    upstream: "127.0.0.1:5432".to_owned(),
+                },
+                client_ca: None,
+                clear: false,
+            }),
+            origins: origins(&logins, false),
+            ..Draft::default()
+        };
+        let text = draft.to_string();
+        assert!(text.contains("# 172.17.0.1 is Docker's bridge"), "{text}");
+        assert!(text.contains("is a carrier's"), "{text}");
+        let read = crate::config::parse(
+            "learned",
+            &text,
+            &crate::config::Environment::of([]),
+            &crate::config::Overrides::default(),
+            std::time::SystemTime::UNIX_EPOCH,
+        );
+        let origins = read.unwrap().rules.origins;
+        assert_eq!(origins.len(), 2);
+    }
+}

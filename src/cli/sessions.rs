@@ -1,0 +1,104 @@
+//! `doorward sessions`: who is connected, and the end of one of them. Floor 5.
+
+use super::{Exit, Global, Output, SessionsArgs, daemon, status::length, table::Table};
+use crate::server::{
+    control::{Listing, Request},
+    people::SessionAnswer,
+};
+
+pub(super) fn run(arguments: &SessionsArgs, global: &Global, output: &mut Output<'_>) -> Exit {
+    if let Some(id) = arguments.end {
+        let ended = daemon::ask_for::<()>(global, &Request::EndSession { id }, output);
+        return match ended {
+            Ok(()) => {
+                let answer = serde_json::json!({"ended": id});
+                output.answer(&answer, || format!("session {id} ends at its next message"));
+                Exit::Fine
+            }
+            Err(exit) => exit,
+        };
+    }
+    let asked = daemon::ask_for::<Listing<SessionAnswer>>(global, &Request::Sessions, output);
+    let mut sessions = match asked {
+        Ok(sessions) => sessions,
+        Err(exit) => return exit,
+    };
+    if let Some(origin) = &arguments.origin {
+        sessions.items.retain(|session| session.origin == *origin);
+    }
+    output.answer(&sessions.items, || render(&sessions.items));
+    Exit::Fine
+}
+
+fn render(sessions: &[SessionAnswer]) -> String {
+    if sessions.is_empty() {
+        return "no session is open".to_owned();
+    }
+    let mut table = Table::new(&[
+        "ID",
+        "ORIGIN",
+        "LISTENER",
+        "CLIENT",
+        "USER",
+        "DATABASE",
+        "TLS",
+        "PROVED BY",
+        "SINCE",
+    ]);
+    for session in sessions {
+        let who = &session.who;
+        let proof = who.certificate.as_ref().and_then(|shown| {
+            let names = shown.dns.first().or_else(|| shown.uri.first());
+            names.or(shown.cn.as_ref()).cloned()
+        });
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        table.row([
+            session.id.to_string(),
+            session.origin.clone(),
+            who.listener.clone(),
+            who.address.clone(),
+            who.user.escape_debug().to_string(),
+            or_none(
+                who.database
+                    .as_ref()
+                    .map(|name| name.escape_debug().to_string()),
+            ),
+            or_none(who.tls.clone()),
+            or_none(proof.map(|name| name.escape_debug().to_string())),
+            length(session.seconds),
+        ]);
+    }
+    table.to_string().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::people::Who;
+
+    #[test]
+    fn a_session_is_a_line_and_no_name_moves_the_cursor() {
+        let session = SessionAnswer {
+            id: 7,
+            origin: "shop".to_owned(),
+            who: Who {
+                listener: "pg".to_owned(),
+                address: "203.0.113.7".to_owned(),
+                user: "a\u{1b}[2J".to_owned(),
+                database: None,
+                replication: None,
+                tls: Some("1.3".to_owned()),
+                application: None,
+                certificate: None,
+            },
+            since: "2026-11-22T12:00:00Z".to_owned(),
+            seconds: 61,
+        };
+        assert_eq!(
+            render(&[session]),
+            "ID  ORIGIN  LISTENER  CLIENT       USER        DATABASE  TLS  PROVED BY  SINCE\n\
+             7   shop    pg        203.0.113.7  a\\u{1b}[2J  -         1.3  -          1 min 1 s"
+        );
+        assert_eq!(render(&[]), "no session is open");
+    }
+}

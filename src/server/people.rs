@@ -1,0 +1,131 @@
+//! Who is there, and who was: the session floor's memories as plain values, for the commands. Floor 4.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::status::rfc3339;
+use crate::{
+    net::Fingerprint,
+    policy::{Certificate, Claim, Replication, TlsVersion},
+    session::{Login, SessionLine},
+};
+
+/// One live session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionAnswer {
+    /// Counted from the gateway's start: what `--end` takes.
+    pub id: u64,
+    /// The origin that admits it, or `_none`.
+    pub origin: String,
+    #[serde(flatten)]
+    pub who: Who,
+    /// RFC 3339, in UTC.
+    pub since: String,
+    pub seconds: u64,
+}
+
+/// A kind of session that the database has let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginAnswer {
+    /// The origin that admitted the last of them, or `_none`.
+    pub origin: String,
+    #[serde(flatten)]
+    pub who: Who,
+    /// The reason of the refusal that an observation spared it.
+    pub would_deny: Option<String>,
+    pub times: u64,
+    /// RFC 3339, in UTC.
+    pub first: String,
+    pub last: String,
+}
+
+/// A claim, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    pub listener: String,
+    pub address: String,
+    pub user: String,
+    pub database: Option<String>,
+    /// `physical`, `logical` or `true`, as the file has it.
+    pub replication: Option<String>,
+    /// The version of the client's TLS.
+    pub tls: Option<String>,
+    pub application: Option<String>,
+    pub certificate: Option<Shown>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub dns: Vec<String>,
+    pub uri: Vec<String>,
+    pub cn: Option<String>,
+    /// In hexadecimal digits.
+    pub sha256: String,
+    pub issuers: Vec<String>,
+    /// RFC 3339, in UTC.
+    pub ends: String,
+}
+
+impl SessionAnswer {
+    pub(super) fn of(line: &SessionLine, now: SystemTime) -> Self {
+        let lasted = now.duration_since(line.since).unwrap_or(Duration::ZERO);
+        Self {
+            id: line.id,
+            origin: line.origin.to_string(),
+            who: Who::of(&line.claim),
+            since: rfc3339(line.since),
+            seconds: lasted.as_secs(),
+        }
+    }
+}
+
+impl LoginAnswer {
+    pub(super) fn of(login: &Login) -> Self {
+        Self {
+            origin: login.origin.clone(),
+            who: Who::of(&login.claim),
+            would_deny: login.spared.map(|reason| reason.label().to_owned()),
+            times: login.times,
+            first: rfc3339(login.first),
+            last: rfc3339(login.last),
+        }
+    }
+}
+
+impl Who {
+    pub(super) fn of(claim: &Claim) -> Self {
+        let replication = claim.replication.map(|kind| match kind {
+            Replication::Physical => "physical",
+            Replication::Logical => "logical",
+            Replication::Commands => "true",
+        });
+        Self {
+            listener: claim.listener.to_string(),
+            address: claim.address.to_string(),
+            user: claim.user.clone(),
+            database: claim.database.clone(),
+            replication: replication.map(str::to_owned),
+            tls: claim
+                .tls
+                .map(|version| TlsVersion::label(version).to_owned()),
+            application: claim.application.clone(),
+            certificate: claim.certificate.as_deref().map(Shown::of),
+        }
+    }
+}
+
+impl Shown {
+    fn of(certificate: &Certificate) -> Self {
+        let issuers = certificate.issuers.iter();
+        Self {
+            dns: certificate.dns.clone(),
+            uri: certificate.uri.clone(),
+            cn: certificate.cn.clone(),
+            sha256: Fingerprint(certificate.sha256).to_string(),
+            issuers: issuers.map(|hash| Fingerprint(*hash).to_string()).collect(),
+            ends: rfc3339(certificate.ends),
+        }
+    }
+}
