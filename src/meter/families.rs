@@ -33,7 +33,10 @@ pub(super) struct Families {
     pub(super) cancels: IntCounterVec,
     pub(super) frames_lost: IntCounterVec,
 
+    pub(super) bans: IntGauge,
+    pub(super) banned: IntCounterVec,
     pub(super) decisions: IntCounterVec,
+    pub(super) would_deny: IntCounterVec,
     pub(super) connections: IntGaugeVec,
     pub(super) connections_limit: IntGaugeVec,
     pub(super) connection_duration: HistogramVec,
@@ -173,10 +176,17 @@ impl Families {
                 LISTENER,
             )?,
 
+            bans: new.gauge("bans", "Sources of strangers that are not heard now")?,
+            banned: new.counters("bans_total", "Bans of strangers", &["cause"])?,
             decisions: new.counters(
                 "decisions_total",
                 "Connections admitted and refused",
                 &["listener", "origin", "decision", "reason"],
+            )?,
+            would_deny: new.counters(
+                "would_deny_total",
+                "Sessions admitted that would be refused but for an observation",
+                &["listener", "origin", "reason"],
             )?,
             connections: new.gauges("connections", "Live sessions", ORIGIN)?,
             connections_limit: new.gauges(
@@ -296,6 +306,7 @@ impl Families {
     /// Forgets every child whose origin is gone: `keep` is asked with a child's listener, where it has one, and its origin.
     pub(super) fn retain(&self, keep: &dyn Fn(Option<&str>, &str) -> bool) {
         retain(&self.decisions, keep);
+        retain(&self.would_deny, keep);
         retain(&self.connections, keep);
         retain(&self.connections_limit, keep);
         retain(&self.connection_duration, keep);

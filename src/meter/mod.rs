@@ -116,21 +116,22 @@ impl Meters {
     }
 
     /// The handles of an origin on a listener. One that was not declared, or is beyond the number that is shown, counts
-    /// as `_other`.
+    /// as `_other`; sessions that no origin admits count as `_none`.
     pub fn origin(&self, listener: &str, origin: &str) -> Arc<OriginMeters> {
         let known = |name: &str| {
             let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
             handles.origins.get(listener)?.get(name).map(Arc::clone)
         };
-        if let Some(meters) = known(origin).or_else(|| known(OTHER)) {
+        let word = if origin == NONE { NONE } else { OTHER };
+        if let Some(meters) = known(origin).or_else(|| known(word)) {
             return meters;
         }
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
-        let other = handles.origins.entry(listener.into()).or_default();
-        let other = other
-            .entry(OTHER.into())
-            .or_insert_with(|| Arc::new(OriginMeters::new(&self.families, listener, OTHER)));
-        Arc::clone(other)
+        let words = handles.origins.entry(listener.into()).or_default();
+        let meters = words
+            .entry(word.into())
+            .or_insert_with(|| Arc::new(OriginMeters::new(&self.families, listener, word)));
+        Arc::clone(meters)
     }
 
     /// The handles of a listener, which must be one of the configuration.
@@ -150,17 +151,34 @@ impl Meters {
         allowed: bool,
         reason: &'static str,
     ) {
-        let origin = origin.map(|name| {
-            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-            let known = handles
-                .origins
-                .get(listener)
-                .is_some_and(|all| all.contains_key(name));
-            if known { name } else { OTHER }
-        });
+        let origin = origin.map_or(NONE, |name| self.shown(listener, name));
         let decision = if allowed { "allow" } else { "deny" };
-        let labels = [listener, origin.unwrap_or(NONE), decision, reason];
+        let labels = [listener, origin, decision, reason];
         child(&self.families.decisions, &labels).inc();
+    }
+
+    /// Counts a session that is admitted only because an observation spares it this reason's denial.
+    pub fn would_deny(&self, listener: &str, origin: &str, reason: &'static str) {
+        let labels = [listener, self.shown(listener, origin), reason];
+        child(&self.families.would_deny, &labels).inc();
+    }
+
+    /// The label of an origin's name.
+    fn shown<'a>(&self, listener: &str, name: &'a str) -> &'a str {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let declared = handles.origins.get(listener);
+        let known = name == NONE || declared.is_some_and(|all| all.contains_key(name));
+        if known { name } else { OTHER }
+    }
+
+    /// How many sources of strangers are not heard now.
+    pub fn bans(&self, now: usize) {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.families.bans.set(now);
+    }
+
+    pub fn banned(&self) {
+        child(&self.families.banned, &["failures"]).inc();
     }
 
     /// A configuration was taken, at the start or by a reload.
@@ -238,7 +256,7 @@ fn timestamp(at: SystemTime) -> i64 {
 
 /// Pairs of listener and origin that have children of their own; the rest share [`OTHER`].
 const MAX_CHILDREN: usize = 500;
-/// The label of a decision that no origin is named in.
+/// The label of a decision that no origin is named in, and of sessions that none admits.
 const NONE: &str = "_none";
 /// The label of origins beyond the shown ones. No configured name begins with an underscore.
 const OTHER: &str = "_other";

@@ -123,3 +123,24 @@ fn refusals_are_summed_by_reason() {
         [("no_origin".to_owned(), 2), ("expired".to_owned(), 1)]
     );
 }
+
+#[test]
+fn sessions_that_no_origin_admits_have_a_row_of_their_own() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    meters.origin("pg", "_none").auth_failure();
+    meters.decision("pg", Some("_none"), true, "allowed");
+    meters.would_deny("pg", "_none", "no_origin");
+    meters.would_deny("pg", "unheard-of", "no_origin");
+    meters.declare(&[declared("shop")]);
+    let text = text(&meters);
+    for family in ["auth_failures", "decisions", "would_deny"] {
+        let counted = sum(
+            &text,
+            &format!("doorward_{family}_total"),
+            "origin=\"_none\"",
+        );
+        assert!((counted - 1.0).abs() < 0.1, "{family}: {text}");
+    }
+    assert!(!text.contains("unheard-of"));
+}

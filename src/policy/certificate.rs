@@ -35,7 +35,31 @@ pub enum Validity {
     Revoked,
 }
 
+impl Validity {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Untrusted => "untrusted",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 impl Certificate {
+    /// What it is called in a line: its first name, or the beginning of its hash.
+    pub fn name(&self) -> String {
+        let names = self.dns.iter().chain(&self.uri).chain(&self.cn);
+        let first = names.map(String::as_str).next();
+        first.map_or_else(|| self.fingerprint(), str::to_owned)
+    }
+
+    /// The beginning of its hash.
+    fn fingerprint(&self) -> String {
+        let beginning = self.sha256.first_chunk().copied().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(beginning))
+    }
+
     /// What it is worth at this moment: what was valid when it was verified may have ended since.
     pub fn validity_at(&self, now: SystemTime) -> Validity {
         if self.validity == Validity::Valid && self.ends <= now {

@@ -30,6 +30,7 @@ pub(super) async fn keep(house: Arc<House>) {
             tracing::info!(target: AUDIT, event = "origin_expired", "live sessions are decided again");
             house.standing.send_modify(|_the_same| {});
         }
+        house.gateway.count_bans();
         looked = now;
         if Instant::now() >= renewal {
             renewal = Instant::now() + RENEWAL;

@@ -80,6 +80,11 @@ impl LoggedIn {
             .gateway
             .meters
             .decision(listener, origin, true, reason);
+        if let Some(denial) = tenure.permit.spared() {
+            let meters = &visit.gateway.meters;
+            meters.would_deny(listener, tenure.permit.name(), denial.reason.label());
+            report::would_deny(&tenure, denial);
+        }
         tenure.enroll();
         log_begin(&tenure);
         if let Some(key) = cancel_key {
@@ -226,6 +231,7 @@ fn log_begin(tenure: &Tenure) {
         client = %claim.address,
         user = &*report::capped(&claim.user),
         database = claim.database.as_deref().map(report::capped).as_deref(),
+        certificate = report::shown(claim),
         tls = claim.tls.map(crate::policy::TlsVersion::label),
         generation = tenure.permit.generation(),
     );
@@ -241,6 +247,7 @@ fn log_end(rule: &Rule, closed: &Closed) {
     let user = report::capped(&claim.user);
     let database = claim.database.as_deref().map(report::capped);
     let application = claim.application.as_deref().map(report::capped);
+    let spared = tenure.permit.spared();
     tracing::info!(
         target: AUDIT,
         event = "closed",
@@ -252,6 +259,8 @@ fn log_end(rule: &Rule, closed: &Closed) {
         user = &*user,
         database = database.as_deref(),
         application = application.as_deref(),
+        certificate = report::shown(claim),
+        would_deny = spared.map(|denial| denial.reason.label()),
         tls = claim.tls.map(crate::policy::TlsVersion::label),
         rtt_us = closed.client_rtt.map(report::micros),
         r#ref = reference,

@@ -32,6 +32,11 @@ impl Bucket {
         }
         has
     }
+
+    /// What was taken was not needed.
+    pub(super) fn give_back(&mut self, rate: u32) {
+        self.tokens = (self.tokens + 1.0).min(f64::from(rate));
+    }
 }
 
 /// A bucket for each key, and forgetting of those that are full again. Bounded: beyond `MOST` keys at a time the newcomers
@@ -101,6 +106,13 @@ impl Lines {
                 self.strangers.take(source, now) && self.all_strangers.take(STRANGERS_LINES, now)
             }
         }
+    }
+}
+
+impl Lines {
+    /// A line about a stranger that comes once in a while.
+    pub(super) fn take_rare(&mut self, now: Instant) -> bool {
+        self.all_strangers.take(STRANGERS_LINES, now)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -34,6 +35,16 @@ impl Source {
             Self(self.0 >> 16 << 16)
         } else {
             self
+        }
+    }
+}
+
+/// The address, or the IPv6 network.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match u32::try_from(self.0) {
+            Ok(v4) => Ipv4Addr::from_bits(v4).fmt(f),
+            Err(_v6) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(self.0) << 64)),
         }
     }
 }

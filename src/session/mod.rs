@@ -10,6 +10,7 @@
 //! that some origin mentions. `command` decides on what changes a MySQL session once it is relayed.
 
 mod admitted;
+mod bans;
 mod budget;
 mod cancel;
 mod command;
@@ -38,15 +39,17 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use ipnet::IpNet;
 use tokio::{sync::watch, time::Instant};
 use tokio_rustls::rustls::ServerConfig;
 
+pub use bans::BanLine;
 pub use logins::Login;
 pub use record::{AUDIT, AUDIT_ONLY, Record};
 pub use references::KeptRefusal;
@@ -60,6 +63,7 @@ use crate::{
     net::Upstream,
     policy::TlsVersion,
 };
+use bans::Bans;
 use budget::{Bucket, Echoes, Lines};
 use cancel::CancelBudget;
 use gate::{Gate, Source};
@@ -124,6 +128,7 @@ pub struct Gateway {
     roll: Arc<Roll>,
     logins: Logins,
     record: Arc<Record>,
+    bans: Bans,
     cancels: CancelBudget,
     /// Strangers that get a handshake and a text, see [`Limits::refusals_explained`].
     explanations: Mutex<Bucket>,
@@ -154,6 +159,7 @@ impl Gateway {
             roll: Arc::default(),
             logins: Logins::default(),
             record,
+            bans: Bans::default(),
             cancels: CancelBudget::new(now),
             explanations: Mutex::new(Bucket::full(explained, now)),
             lines: Mutex::new(Lines::new(now)),
@@ -195,6 +201,26 @@ impl Gateway {
         self.logins.all()
     }
 
+    /// The strangers that are not heard.
+    pub fn bans(&self) -> Vec<BanLine> {
+        self.bans.all(Instant::now())
+    }
+
+    /// Hears a banned source again, by its address or its network. `false`: there is no such ban.
+    pub fn lift_ban(&self, source: &str) -> bool {
+        let network = source.parse().map(|network: IpNet| network.addr());
+        let address = network.or_else(|_not_one| source.parse());
+        let lifted =
+            address.is_ok_and(|address| self.bans.lift(Source::of(address), Instant::now()));
+        self.count_bans();
+        lifted
+    }
+
+    /// Tells the meters how many bans hold. To be called now and then: they end by themselves.
+    pub fn count_bans(&self) {
+        self.meters.bans(self.bans.count(Instant::now()));
+    }
+
     fn count_decided_again(&self) {
         self.decided_again.fetch_add(1, Ordering::Relaxed);
     }
@@ -205,11 +231,40 @@ impl Gateway {
 
     /// Whether one more stranger gets a handshake and a text in this second.
     fn may_explain(&self, rate: u32) -> bool {
-        let mut explanations = self
-            .explanations
+        self.explanations().take(rate, Instant::now())
+    }
+
+    /// A stranger has proved to be none, or is admitted all the same.
+    fn need_not_explain(&self) {
+        let rate = self.limits.borrow().refusals_explained;
+        self.explanations().give_back(rate);
+    }
+
+    fn explanations(&self) -> MutexGuard<'_, Bucket> {
+        self.explanations
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        explanations.take(rate, Instant::now())
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a failure of a stranger, who may be banned for it.
+    fn count_failure(&self, source: Source) {
+        let terms = self.standing.borrow().policy.rules().strangers.ban;
+        let now = Instant::now();
+        if !self.bans.failed(source, terms, now) {
+            return;
+        }
+        self.meters.banned();
+        self.count_bans();
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.take_rare(now) {
+            tracing::info!(
+                target: AUDIT,
+                event = "banned",
+                client = %source,
+                failures = terms.after,
+                seconds = terms.length.as_secs(),
+            );
+        }
     }
 
     /// Whether a refusal is only the second half of one, see [`Echoes`].

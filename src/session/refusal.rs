@@ -65,6 +65,34 @@ impl Refusal {
         }
     }
 
+    /// Whether it counts against a stranger: not what the gateway lacks, nor what the server does.
+    pub(super) const fn is_the_clients_doing(&self) -> bool {
+        match self {
+            Self::Denied(denial) => !matches!(
+                denial.reason,
+                Reason::Banned
+                    | Reason::ShuttingDown
+                    | Reason::LimitConnections
+                    | Reason::LimitRate
+                    | Reason::LimitGlobal
+            ),
+            Self::Silent
+            | Self::Late
+            | Self::Left
+            | Self::Malformed(_)
+            | Self::Tls(_)
+            | Self::UpstreamRefused(_) => true,
+            Self::TooMany
+            | Self::Unrecorded
+            | Self::LeftAtChallenge
+            | Self::Unreachable(_)
+            | Self::InsteadOfGreeting { .. }
+            | Self::HostBlocked
+            | Self::NoChallenge
+            | Self::Cleartext => false,
+        }
+    }
+
     /// What happened, for the client: names nobody.
     const fn sentence(&self) -> &'static str {
         // the label alone would blame the client, whose own leg may be encrypted

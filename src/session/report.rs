@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::Protocol,
     net::Stream,
-    policy::{Answer, Claim, Reason, Shortlist, TlsVersion},
+    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion, Validity},
     protocol::{Opening, Words, mysql},
 };
 
@@ -94,7 +94,16 @@ impl Refused {
         self
     }
 
-    /// Reason and mend go to mentioned addresses; everybody else gets one constant text.
+    /// Whether the client is no stranger: some origin mentions its address, or a CA of ours vouches for it.
+    fn is_known(&self) -> bool {
+        let vouched = || {
+            let shown = self.claim.as_ref().and_then(|c| c.certificate.as_ref());
+            shown.is_some_and(|shown| shown.validity_at(SystemTime::now()) == Validity::Valid)
+        };
+        self.shortlist.is_some_and(Shortlist::is_mentioned) || vouched()
+    }
+
+    /// Reason and mend go to those who are known; everybody else gets one constant text.
     fn words(&self) -> Words {
         let protocol = self.visit.door.settings.protocol;
         let names = match protocol {
@@ -111,9 +120,7 @@ impl Refused {
             .rules()
             .strangers
             .answer;
-        let may_know =
-            answer == Answer::Explain || self.shortlist.is_some_and(Shortlist::is_mentioned);
-        if may_know {
+        if answer == Answer::Explain || self.is_known() {
             refusal::explained(
                 &self.refusal,
                 names,
@@ -148,7 +155,7 @@ impl Refused {
             .gateway
             .meters
             .decision(&visit.door.settings.name, origin, allowed, reason.label());
-        let known = self.shortlist.is_some_and(Shortlist::is_mentioned);
+        let known = self.is_known();
         // who was closed without a word has no reference to report
         if known || self.claim.is_some() {
             let happened = Happened {
@@ -164,6 +171,9 @@ impl Refused {
             references.keep(self.reference, happened, SystemTime::now());
         }
         let source = Source::of(visit.address);
+        if !known && self.refusal.is_the_clients_doing() {
+            visit.gateway.count_failure(source);
+        }
         if !visit
             .gateway
             .may_log(source, known.then_some(self.reference))
@@ -174,6 +184,7 @@ impl Refused {
         let user = claim.map(|c| capped(&c.user));
         let database = claim.and_then(|c| c.database.as_deref()).map(capped);
         let application = claim.and_then(|c| c.application.as_deref()).map(capped);
+        let certificate = claim.and_then(shown);
         tracing::info!(
             target: AUDIT,
             event = if allowed { "left" } else { "refused" },
@@ -184,6 +195,7 @@ impl Refused {
             user = user.as_deref(),
             database = database.as_deref(),
             application = application.as_deref(),
+            certificate = certificate.as_deref(),
             tls = tls.map(TlsVersion::label),
             rtt_us = visit.rtt.map(micros),
             r#ref = %self.reference,
@@ -242,6 +254,43 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
         protocol,
         reference,
     )
+}
+
+/// A session is let in that would be refused but for an observation.
+pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
+    let (gateway, claim) = (&tenure.gateway, &tenure.claim);
+    let user = Some(claim.user.as_str());
+    let like = gateway.references.of(claim.address, user, denial.reason);
+    if gateway.may_log(Source::of(claim.address), Some(like)) {
+        tracing::info!(
+            target: AUDIT,
+            event = "would_deny",
+            listener = &*claim.listener,
+            origin = tenure.permit.name(),
+            reason = denial.reason.label(),
+            client = %claim.address,
+            user = &*capped(&claim.user),
+            database = claim.database.as_deref().map(capped).as_deref(),
+            certificate = shown(claim),
+            tls = claim.tls.map(TlsVersion::label),
+            rule = denial.rule.as_deref(),
+            generation = tenure.permit.generation(),
+            cause = %denial,
+        );
+    }
+}
+
+/// The certificate of a claim, as it may stand in a log.
+pub(super) fn shown(claim: &Claim) -> Option<String> {
+    let shown = claim.certificate.as_ref()?;
+    let name = shown.name();
+    let name = capped(&name);
+    let validity = shown.validity_at(SystemTime::now());
+    Some(if validity == Validity::Valid {
+        name.into_owned()
+    } else {
+        format!("{name} ({})", validity.label())
+    })
 }
 
 /// A text from the wire as it may stand in a log: escaped, at most [`LONGEST_FIELD`] bytes.

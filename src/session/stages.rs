@@ -197,18 +197,15 @@ impl Accepted {
             )
         };
         let limits = *gateway.limits.borrow();
+        let source = Source::of(visit.address);
         let stranger = !shortlist.is_mentioned();
-        if stranger && !shortlist.is_possible() {
-            let unheard = answer == Answer::Drop || !gateway.may_explain(limits.refusals_explained);
-            if unheard {
-                return Err(Refused::new(visit, Some(shortlist), unknown().into(), None));
-            }
+        if stranger && let Some(refusal) = turned_away(&visit, shortlist, answer) {
+            return Err(Refused::new(visit, Some(shortlist), refusal, None));
         }
         let caps = Caps {
             all: limits.openings,
             per_source: limits.per_source,
         };
-        let source = Source::of(visit.address);
         let pass = if stranger {
             gateway.gate.enter(source, false, caps)
         } else {
@@ -274,13 +271,18 @@ impl Identified {
             return Err(refused.tell(self.client, self.opening).await);
         }
         match Tenure::begin(&visit.gateway, &visit.door, self.snapshot, self.claim) {
-            Ok(tenure) => Ok(Allowed {
-                client: self.client,
-                opening: self.opening,
-                tenure,
-                turns: self.turns,
-                guest: self.guest,
-            }),
+            Ok(tenure) => {
+                if !self.guest.shortlist.is_mentioned() {
+                    visit.gateway.need_not_explain();
+                }
+                Ok(Allowed {
+                    client: self.client,
+                    opening: self.opening,
+                    tenure,
+                    turns: self.turns,
+                    guest: self.guest,
+                })
+            }
             Err(refused) => {
                 let (claim, denial) = *refused;
                 let refused = self.guest.refused(denial.into(), Some(claim));
@@ -290,12 +292,41 @@ impl Identified {
     }
 }
 
+/// Whether a stranger ends here, before a byte is read: who is banned, who is not to be answered, and who comes when as many as
+/// may be answered in this second already were.
+fn turned_away(visit: &Visit, shortlist: Shortlist, answer: Answer) -> Option<Refusal> {
+    let gateway = &visit.gateway;
+    if gateway
+        .bans
+        .holds(Source::of(visit.address), Instant::now())
+    {
+        return Some(banned().into());
+    }
+    let hopeless = !shortlist.is_possible();
+    if hopeless && answer == Answer::Drop {
+        return Some(unknown().into());
+    }
+    let rate = gateway.limits.borrow().refusals_explained;
+    match gateway.may_explain(rate) {
+        true => None,
+        false if hopeless => Some(unknown().into()),
+        false => Some(Refusal::TooMany),
+    }
+}
+
 /// A MySQL server counts a connection against its host that has not logged in within `connect_timeout`, 10 s unless set.
 pub(super) const MYSQL_PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) fn unknown() -> Denial {
     Denial {
         reason: Reason::NoOrigin,
+        rule: None,
+    }
+}
+
+const fn banned() -> Denial {
+    Denial {
+        reason: Reason::Banned,
         rule: None,
     }
 }
