@@ -193,7 +193,10 @@ fn from(from: &From) -> String {
     match from {
         From::Any => "any".to_owned(),
         From::Network(network) => address(network),
-        From::Host { name, .. } => format!("{{host: {}}}", scalar(name)),
+        From::Host { name, inward } => {
+            let private = if *inward { ", private: true" } else { "" };
+            format!("{{host: {}{private}}}", scalar(name))
+        }
         From::Set(name) => format!("{{network: {}}}", scalar(name)),
     }
 }

@@ -24,6 +24,7 @@ mod faults;
 mod floors;
 mod harness;
 mod harness_works;
+mod import;
 mod invariants;
 mod limits;
 mod mysql_clients_work;

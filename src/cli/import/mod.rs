@@ -36,7 +36,7 @@ use crate::config::{
 };
 use draw::Manner;
 use firewall::Scope;
-use region::{NameSet, Ways};
+use region::{Addresses, NameSet, Ways};
 use rule::{Remark, Rule, Weight};
 
 #[derive(Clone, Debug, Args)]
@@ -178,6 +178,10 @@ fn import(arguments: &ImportArgs, text: &str) -> Result<Imported, Failure> {
     let mut found = arguments.read(text, &source).map_err(Failure::Unread)?;
     let mut flat = flatten::flatten(&found.rules, &frame.rules.protected_users);
     found.remarks.append(&mut flat.remarks);
+    let is_host = |piece: &flatten::Piece| matches!(piece.region.addresses, Addresses::Host { .. });
+    if flat.admitted.iter().any(is_host) {
+        found.note("of a host's addresses private ones do not count, lest somebody bends its name to the inside: `private: true` beside `host` lets them");
+    }
     found.remarks.sort_by(|one, other| {
         let key = |remark: &Remark| (remark.weight, remark.places.is_empty());
         key(one)

@@ -182,7 +182,8 @@ fn rename(accounts: &[Account], server: &Server) -> Vec<String> {
     }
     let strangers = accounts.iter().filter(|account| {
         let remote = !matches!(account.host, Host::Local | Host::Never(_));
-        remote && !account.user.is_empty() && !fits(account)
+        // an account that nobody is admitted for must not come to stand where another's clients are looked for
+        remote && account.verdict().0.admits() && !fits(account)
     });
     let mut statements = Vec::new();
     for account in strangers {

@@ -133,6 +133,11 @@ impl Postgres {
             .args(["-p", &self.port.to_string()]))
     }
 
+    /// Gives the server another `pg_hba.conf`; what it reads is not in force until it reloads.
+    pub(crate) fn write_hba(&self, text: &str) {
+        fs::write(self.folder.join("data/pg_hba.conf"), text).unwrap();
+    }
+
     /// The process id of the postmaster.
     pub(crate) fn process(&self) -> u32 {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();

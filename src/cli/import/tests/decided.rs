@@ -1,12 +1,14 @@
 //! Random lists, decided by a first-match evaluator written from PostgreSQL's manual and by the policy that is imported.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
 use ipnet::{IpNet, Ipv4Net};
 use proptest::{prelude::*, sample::select};
 
 use super::*;
-use crate::policy::{Claim, Hosts, Policy, Replication, TlsVersion, Unlimited};
+use crate::policy::{
+    Certificate, Claim, Hosts, Policy, Replication, TlsVersion, Unlimited, Validity,
+};
 
 /// A line as it was meant, before it is text.
 #[derive(Clone, Debug)]
@@ -95,15 +97,19 @@ fn line() -> impl Strategy<Value = Meant> {
     ]);
     let databases = prop::collection::vec(database, 1..3);
     let users = prop::collection::vec(user, 1..3);
-    (kind, databases, users, network, method).prop_map(
-        |(kind, databases, users, network, method)| Meant {
-            kind,
-            databases,
-            users,
-            network,
-            method,
+    let parts = (kind, databases, users, network, method);
+    parts.prop_map(|(kind, databases, users, network, method)| Meant {
+        kind,
+        databases,
+        users,
+        network,
+        // certificates are for encrypted lines
+        method: if kind == "hostssl" && method == "trust" {
+            "cert"
+        } else {
+            method
         },
-    )
+    })
 }
 
 /// Every seventh connection of a small world.
@@ -112,7 +118,7 @@ fn claims(seed: usize) -> Vec<Claim> {
     for bits in 0..64 {
         for user in ["bob", "eve", "a", "zoe", "postgres"] {
             for database in [None, Some("a"), Some("b"), Some("eve"), Some("zoe")] {
-                for tls in [None, Some(TlsVersion::V1_3)] {
+                for (tls, shown) in [(None, None), (TLS, None), (TLS, Some(user))] {
                     all.push(Claim {
                         listener: "pg".into(),
                         address: Ipv4Addr::from_bits(0x0a00_0000 + bits).into(),
@@ -120,7 +126,7 @@ fn claims(seed: usize) -> Vec<Claim> {
                         database: database.map(str::to_owned),
                         replication: database.is_none().then_some(Replication::Physical),
                         tls,
-                        certificate: None,
+                        certificate: shown.map(certificate),
                         application: None,
                     });
                 }
@@ -128,6 +134,21 @@ fn claims(seed: usize) -> Vec<Claim> {
         }
     }
     all.into_iter().skip(seed % 7).step_by(7).collect()
+}
+
+const TLS: Option<TlsVersion> = Some(TlsVersion::V1_3);
+
+fn certificate(cn: &str) -> Arc<Certificate> {
+    Arc::new(Certificate {
+        dns: Vec::new(),
+        uri: Vec::new(),
+        cn: Some(cn.to_owned()),
+        sha256: [0; 32],
+        issuers: Vec::new(),
+        ends: SystemTime::now() + Duration::from_secs(3600),
+        validity: Validity::Valid,
+        chain: Vec::new(),
+    })
 }
 
 /// The policy of an import, and the lines that it says it has left out; `None` where it was stopped.
@@ -161,14 +182,18 @@ proptest! {
         lines in prop::collection::vec(line(), 1..9),
         seed in any::<usize>(),
         member in any::<bool>(),
-        clear in Just(false),
+        clear in any::<bool>(),
     ) {
         let Some((policy, left_out)) = carried(&lines, if clear { "--clear" } else { "" }) else {
             return Ok(());
         };
         for claim in &claims(seed) {
             let decided = first(&lines, claim, member);
-            let original = decided.filter(|(_, line)| line.method != "reject" && line.method != "ident");
+            let original = decided.filter(|(_, line)| match line.method {
+                "reject" | "ident" => false,
+                "cert" => claim.certificate.is_some(),
+                _ => true,
+            });
             let ours = admits(&policy, claim);
             let text: String = lines.iter().map(Meant::line).collect();
             prop_assert!(!ours || original.is_some(), "admitted against\n{text}{claim:?}");

@@ -236,3 +236,73 @@ list became 2 origins and 0 deny rules; 3 left out
 ",
     );
 }
+
+#[test]
+fn accounts_become_origins_and_a_list_of_renames() {
+    prints(
+        "mysql-users",
+        "user	host	ssl_type
+account	10.0.%	
+app	10.0.%	ANY
+app	10.1.0.0/255.255.0.0	
+blog	%	
+erp	erp.partner.example	
+cards	203.0.113.7	X509
+reports	203.0.113.%	
+mysql.sys	localhost	
+root	localhost	
+legacy	10.9.0.5_	
+	10.3.0.1	
+",
+        "",
+        r#"# Imported from list. Look it over, then: doorward check FILE
+# left out: list:5: 0.0.0.0/0 is too wide for an origin without a proof of identity: name the networks that clients come from, or give them certificates (`doorward cert`)
+# left out: list:7: 'cards'@'203.0.113.7' asks for any certificate of a CA, and an origin's proof names one: write `proof: {certificate: {dns: ...}}`
+# left out: list:12: DANGER: ''@'10.3.0.1' is an anonymous account: whoever fits no other gets in by it; drop it
+version: 1
+listeners:
+  - name: mysql
+    protocol: mysql
+    listen: ["0.0.0.0:6306"]
+    upstream: "127.0.0.1:3306"
+origins:
+  - name: erp
+    note: "imported from list, line 6"
+    from: [{host: erp.partner.example}]
+    users: [erp]
+  - name: legacy
+    note: "imported from list, line 11"
+    from: [10.9.0.50/31, 10.9.0.52/30, 10.9.0.56/30]
+    users: [legacy]
+  - name: reports
+    note: "imported from list, line 8"
+    from: [203.0.113.0/24]
+    users: [reports]
+  - name: account
+    note: "imported from list, line 2"
+    from: [10.0.0.0/16]
+    users: [account]
+  - name: app
+    note: "imported from list, lines 3, 4"
+    from: [10.0.0.0/16, 10.1.0.0/16]
+    users: [app]
+"#,
+        "left out: list:5: 0.0.0.0/0 is too wide for an origin without a proof of identity: name the networks that clients come from, or give them certificates (`doorward cert`)
+left out: list:7: 'cards'@'203.0.113.7' asks for any certificate of a CA, and an origin's proof names one: write `proof: {certificate: {dns: ...}}`
+left out: list:12: DANGER: ''@'10.3.0.1' is an anonymous account: whoever fits no other gets in by it; drop it
+note: list:3: 'app'@'10.0.%' requires TLS, of the gateway's own connection to the server too: give it `upstream_tls`, or `ALTER USER ... REQUIRE NONE`
+note: list:10: 'root'@'localhost' is for clients on the server's own machine: it stays as it is
+note: what databases an account may use is in its grants: the origins name none
+note: connections in clear are refused from now on: `--clear` keeps them
+note: the server will see the gateway's address (127.0.0.1) instead of its clients': rename these accounts there, unless the listener has `upstream_proxy_protocol: v2` (MariaDB, Percona Server)
+note: of a host's addresses private ones do not count, lest somebody bends its name to the inside: `private: true` beside `host` lets them
+RENAME USER 'account'@'10.0.%' TO 'account'@'127.0.0.1';
+RENAME USER 'app'@'10.0.%' TO 'app'@'127.0.0.1';
+-- 'app'@'10.1.0.0/255.255.0.0' is a further account of that user: hold its grants against 'app'@'127.0.0.1', then DROP USER 'app'@'10.1.0.0/255.255.0.0';
+RENAME USER 'erp'@'erp.partner.example' TO 'erp'@'127.0.0.1';
+RENAME USER 'reports'@'203.0.113.%' TO 'reports'@'127.0.0.1';
+RENAME USER 'legacy'@'10.9.0.5_' TO 'legacy'@'127.0.0.1';
+list became 5 origins and 0 deny rules; 3 left out
+",
+    );
+}
