@@ -28,7 +28,7 @@ pub(super) fn read(
     node: &Node,
     rule: Rule,
     networks: Option<&[Network]>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Vec<(From, Where)> {
     let items = list(node, "addresses", report);
     if items.is_empty() && matches!(node.kind, Kind::List(_)) {
@@ -59,7 +59,7 @@ fn by_name(
     item: &Node,
     rule: Rule,
     networks: Option<&[Network]>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<From> {
     let fields = Fields::read(item, &FROM, report)?;
     match (fields.get("host"), fields.get("network")) {

@@ -46,7 +46,7 @@ impl Layers {
         top: &Fields<'_>,
         environment: &Environment,
         flags: &Overrides,
-        report: &mut Report<'_>,
+        report: &mut Report,
     ) -> Self {
         let mut origins = BTreeMap::new();
         let file = of_file(top, &mut origins, report);
@@ -64,7 +64,7 @@ impl Layers {
     pub(super) fn read<T>(
         &self,
         key: &str,
-        report: &mut Report<'_>,
+        report: &mut Report,
         parse: impl FnOnce(&str) -> Result<T, Fault>,
     ) -> Option<T> {
         let at = self.origins.get(key)?;
@@ -99,7 +99,7 @@ fn merge(
 fn of_file(
     top: &Fields<'_>,
     origins: &mut BTreeMap<&'static str, Where>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Value {
     let sections: BTreeMap<_, _> = SECTIONS
         .iter()
@@ -141,7 +141,7 @@ fn of_file(
 fn of_environment(
     environment: &Environment,
     origins: &mut BTreeMap<&'static str, Where>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> HashMap<String, String> {
     let mut ours = HashMap::new();
     for (name, text) in environment.variables() {

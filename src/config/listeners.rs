@@ -26,7 +26,7 @@ pub(super) struct Door {
 }
 
 /// Reads them all, and what must hold between them. The flag tells whether every one could be read.
-pub(super) fn read(node: &Node, report: &mut Report<'_>) -> (Vec<Door>, bool) {
+pub(super) fn read(node: &Node, report: &mut Report) -> (Vec<Door>, bool) {
     let mut doors: Vec<Door> = Vec::new();
     let items = list(node, "listeners", report);
     if items.is_empty() && matches!(node.kind, Kind::List(_)) {
@@ -62,7 +62,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> (Vec<Door>, bool) {
     (doors, complete)
 }
 
-fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
+fn door(node: &Node, report: &mut Report) -> Option<Door> {
     let fields = Fields::read(node, &LISTENER, report)?;
     let name = fields.demand("name", report);
     let at = name.map_or_else(|| fields.at().clone(), |name| name.at.clone());
@@ -133,7 +133,7 @@ fn door(node: &Node, report: &mut Report<'_>) -> Option<Door> {
 }
 
 /// The machines whose PROXY header is believed.
-fn balancers(fields: &Fields<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
+fn balancers(fields: &Fields<'_>, report: &mut Report) -> Vec<IpNet> {
     let inner = fields
         .get("proxy_protocol")
         .and_then(|node| Fields::read(node, &PROXY_PROTOCOL, report));
@@ -158,7 +158,7 @@ fn tls_of(
     fields: &Fields<'_>,
     protocol: Option<Protocol>,
     upstream: Option<(&UpstreamAddress, &Where)>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<UpstreamTls> {
     if let Some(node) = fields.get("upstream_tls") {
         let address = upstream.map(|(address, _)| address);
@@ -176,13 +176,13 @@ fn tls_of(
 }
 
 /// Reads the keys that only one protocol knows.
-struct Own<'f, 'n, 'r, 'a> {
+struct Own<'f, 'n, 'r> {
     fields: &'f Fields<'n>,
     protocol: Option<Protocol>,
-    report: &'r mut Report<'a>,
+    report: &'r mut Report,
 }
 
-impl Own<'_, '_, '_, '_> {
+impl Own<'_, '_, '_> {
     fn value<T>(
         &mut self,
         owner: Protocol,
@@ -217,7 +217,7 @@ impl Own<'_, '_, '_, '_> {
     }
 }
 
-fn listen(node: &Node, report: &mut Report<'_>) -> Vec<(SocketAddr, Where)> {
+fn listen(node: &Node, report: &mut Report) -> Vec<(SocketAddr, Where)> {
     let items = match &node.kind {
         Kind::Scalar(_) => std::slice::from_ref(node),
         Kind::List(items) if items.is_empty() => {
@@ -239,7 +239,7 @@ fn listen(node: &Node, report: &mut Report<'_>) -> Vec<(SocketAddr, Where)> {
 }
 
 /// No two sockets on one address.
-fn collisions(doors: &[Door], report: &mut Report<'_>) {
+fn collisions(doors: &[Door], report: &mut Report) {
     let mut seen: Vec<(SocketAddr, &Where)> = Vec::new();
     for (address, at) in doors.iter().flat_map(Door::sockets).take(MAX_SOCKETS) {
         let twin = seen.iter().find(|(other, _)| meet(*other, address));
@@ -259,7 +259,7 @@ fn collisions(doors: &[Door], report: &mut Report<'_>) {
 }
 
 /// No upstream that is one of our own doors.
-fn loops(doors: &[Door], report: &mut Report<'_>) {
+fn loops(doors: &[Door], report: &mut Report) {
     for door in doors.iter().take(MAX_SOCKETS) {
         let UpstreamAddress::Tcp { host, port } = &door.listener.upstream else {
             continue;

@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,12 +10,15 @@ use std::{
 };
 
 use super::{
-    Problem, Problems, Settings, flags, lists, meaning,
-    problems::{Fault, Report, Span, Where},
-    raw::{MAX_FILE, Node},
+    Lists, Problem, Problems, Settings, Texts, flags,
+    includes::{self, Included},
+    lists, meaning,
+    problems::{Report, Where},
+    raw::Node,
+    texts::{self, Files},
     warnings,
 };
-use crate::policy::{Ban, Ceiling, Rules, Strangers};
+use crate::policy::Rules;
 
 /// What a good file says.
 #[derive(Clone, Debug)]
@@ -24,8 +26,8 @@ pub struct Loaded {
     pub settings: Settings,
     pub rules: Rules,
     pub warnings: Vec<Problem>,
-    /// The file's text, to be kept as the last good one. Empty when there was no file.
-    pub text: String,
+    /// What it was read from, to be kept as the last good one.
+    pub texts: Texts,
 }
 
 /// Settings from the command line; they win over the environment and the file. Texts are parsed as the file's are.
@@ -71,19 +73,35 @@ pub enum LoadError {
     Problems(Problems),
 }
 
-/// Reads a file, layers environment and flags over its settings, and says everything that is wrong.
+/// Reads a file and those that it names, layers environment and flags over its settings, and says everything that is wrong.
 ///
 /// # Errors
 /// The file cannot be read, or has errors.
 pub fn load(path: &Path, flags: &Overrides) -> Result<Loaded, LoadError> {
-    let bytes = read(path).map_err(|source| LoadError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
     let name = path.display().to_string();
-    let text = text(&name, bytes).map_err(LoadError::Problems)?;
+    let text = texts::read(path).map_err(|unread| match unread.into_report(&name) {
+        Ok(report) => LoadError::Problems(report.into_problems()),
+        Err(source) => LoadError::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
+    })?;
     let environment = Environment::of_process();
     parse(&name, &text, &environment, flags, SystemTime::now()).map_err(LoadError::Problems)
+}
+
+/// Reads what was read before, whatever has become of the files: the same allowlist with the same includes.
+///
+/// # Errors
+/// Something is wrong with it: a list by now, or with this environment, or for this version.
+pub fn load_again(texts: &Texts, lists: Lists, flags: &Overrides) -> Result<Loaded, Problems> {
+    let name = texts.path.display().to_string();
+    let files = Files {
+        includes: Some(&texts.includes),
+        lists: (lists == Lists::Kept).then_some(&texts.lists),
+    };
+    let around = (&Environment::of_process(), flags, SystemTime::now());
+    parse_with(&name, &texts.main, files, around)
 }
 
 /// The settings of `doorward run` without a file. Settings may still be layered by environment and flags.
@@ -93,12 +111,13 @@ pub fn load(path: &Path, flags: &Overrides) -> Result<Loaded, LoadError> {
 pub fn from_flags(run: &FlagListener, flags: &Overrides) -> Result<Loaded, LoadError> {
     let report = Report::new("the command line", "");
     let document = flags::document(run);
-    let environment = Environment::of_process();
-    understand(&document, &environment, flags, SystemTime::now(), report)
+    let around = (&Environment::of_process(), flags, SystemTime::now());
+    let files = Files::default();
+    understand((&document, &[]), Texts::default(), files, around, report)
         .map_err(LoadError::Problems)
 }
 
-/// The text of a file, already read. `name` is what problems call it; `now` is for warnings alone.
+/// The text of a file, already read. `name` is its path; what it names is read from the disk. `now` is for warnings alone.
 ///
 /// # Errors
 /// All that is wrong, warnings included.
@@ -109,20 +128,32 @@ pub fn parse(
     flags: &Overrides,
     now: SystemTime,
 ) -> Result<Loaded, Problems> {
+    parse_with(name, text, Files::default(), (environment, flags, now))
+}
+
+fn parse_with(
+    name: &str,
+    text: &str,
+    files: Files<'_>,
+    around: (&Environment, &Overrides, SystemTime),
+) -> Result<Loaded, Problems> {
     let content = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut report = Report::new(name, content);
-    let document = match Node::parse(content) {
+    let document = match Node::parse(content, 0) {
         Ok(document) => document,
         Err((at, fault)) => {
             report.error(&at, fault);
             return Err(report.into_problems());
         }
     };
-    let loaded = understand(&document, environment, flags, now, report)?;
-    Ok(Loaded {
-        text: text.to_owned(),
-        ..loaded
-    })
+    let (documents, includes) = includes::read(&document, Path::new(name), files, &mut report);
+    let texts = Texts {
+        path: name.into(),
+        main: text.to_owned(),
+        includes,
+        lists: BTreeMap::new(),
+    };
+    understand((&document, &documents), texts, files, around, report)
 }
 
 /// Where a daemon with this file has its things, even if the file has errors by now: as far as it can still be read, and
@@ -130,14 +161,20 @@ pub fn parse(
 pub fn places(path: &Path, environment: &Environment, flags: &Overrides) -> Places {
     let meant = |text: &str| {
         let document = readable_part(text)?;
-        let meaning = meaning::read(&document, environment, flags, &mut Report::new("", text))?;
+        let meaning = meaning::read(
+            &document,
+            &[],
+            environment,
+            flags,
+            &mut Report::new("", text),
+        )?;
         Some(Places {
             state_dir: meaning.settings.state_dir,
             admin_socket: meaning.settings.admin.socket,
         })
     };
-    let text = read(path).ok();
-    text.and_then(|bytes| meant(&String::from_utf8(bytes).ok()?))
+    let text = texts::read(path).ok();
+    text.and_then(|text| meant(&text))
         .or_else(|| meant("version: 1"))
         .unwrap_or_else(|| Places {
             state_dir: environment.state_dir(),
@@ -147,14 +184,14 @@ pub fn places(path: &Path, environment: &Environment, flags: &Overrides) -> Plac
 
 /// The whole text as YAML, else the lines before the first error.
 fn readable_part(text: &str) -> Option<Node> {
-    let (at, _) = match Node::parse(text) {
+    let (at, _) = match Node::parse(text, 0) {
         Ok(document) => return Some(document),
         Err(fault) => fault,
     };
     let Where::File(span) = at else { return None };
     let before = span.line.saturating_sub(1) as usize;
     let lines: Vec<_> = text.lines().take(before).collect();
-    Node::parse(&lines.join("\n")).ok()
+    Node::parse(&lines.join("\n"), 0).ok()
 }
 
 /// Where a running daemon's admin socket may be when nobody says: the likeliest first.
@@ -166,16 +203,16 @@ pub fn admin_sockets(environment: &Environment) -> Vec<PathBuf> {
 }
 
 fn understand(
-    document: &Node,
-    environment: &Environment,
-    flags: &Overrides,
-    now: SystemTime,
-    mut report: Report<'_>,
+    (document, included): (&Node, &[Included]),
+    texts: Texts,
+    files: Files<'_>,
+    (environment, flags, now): (&Environment, &Overrides, SystemTime),
+    mut report: Report,
 ) -> Result<Loaded, Problems> {
-    let meaning = meaning::read(document, environment, flags, &mut report);
+    let meaning = meaning::read(document, included, environment, flags, &mut report);
     let networks = meaning
         .as_ref()
-        .map(|meaning| lists::read(meaning, &mut report));
+        .map(|meaning| lists::read(meaning, files, &mut report));
     if let Some(meaning) = &meaning {
         warnings::find(meaning, now, &mut report);
     }
@@ -183,70 +220,33 @@ fn understand(
         Some(meaning) if !report.failed() => meaning,
         Some(_) | None => return Err(report.into_problems()),
     };
+    let networks = networks.unwrap_or_default();
+    let texts = Texts {
+        lists: lists::kept(&meaning, &networks),
+        ..texts
+    };
+    let everybody = meaning.everybody;
     Ok(Loaded {
         settings: meaning.settings,
         rules: Rules {
-            require: meaning.require,
-            protected_users: meaning.protected_users,
-            networks: networks.unwrap_or_default(),
+            require: everybody.require,
+            protected_users: everybody.protected_users,
+            networks,
             origins: meaning
                 .origins
                 .into_iter()
                 .map(|placed| Arc::new(placed.rule))
                 .collect(),
             deny: meaning.deny.into_iter().map(|placed| placed.rule).collect(),
-            observe: None,
-            strangers: Strangers {
-                answer: meaning.answer,
-                ban: Ban::default(),
-            },
-            on_revoke: meaning.on_revoke,
-            drain: meaning.drain,
-            temporary: Ceiling::default(),
-            tests: Vec::new(),
+            observe: everybody.observe,
+            strangers: everybody.strangers,
+            on_revoke: everybody.on_revoke,
+            drain: everybody.drain,
+            temporary: everybody.temporary,
+            tests: meaning.tests,
         },
         warnings: report.finish(),
-        text: String::new(),
-    })
-}
-
-/// No more than a file may hold, and a little, so that a larger one is noticed.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = u64::try_from(MAX_FILE + 1).unwrap_or(u64::MAX);
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn text(name: &str, bytes: Vec<u8>) -> Result<String, Problems> {
-    if bytes.len() > MAX_FILE {
-        let mut report = Report::new(name, "");
-        let fault = Fault::new(format!("the file is larger than {MAX_FILE} bytes"))
-            .hint("is it the allowlist?");
-        report.error(&Where::File(Span::START), fault);
-        return Err(report.into_problems());
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let bytes = error.into_bytes();
-        let good = String::from_utf8_lossy(bytes.get(..good).unwrap_or_default());
-        let line = good.matches('\n').count() + 1;
-        let column = good
-            .rsplit('\n')
-            .next()
-            .map_or(0, |tail| tail.chars().count())
-            + 1;
-        let whole = String::from_utf8_lossy(&bytes);
-        let mut report = Report::new(name, &whole);
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let at = Span {
-            line: number(line),
-            column: number(column),
-            width: 1,
-        };
-        let fault = Fault::new("the file is not UTF-8").label("this byte belongs to no character");
-        report.error(&Where::File(at), fault);
-        report.into_problems()
+        texts,
     })
 }
 

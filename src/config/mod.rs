@@ -4,9 +4,12 @@
 //! knows YAML, and only `load` reads policy text and the environment.
 
 mod addresses;
+mod daemon;
 mod draft;
+mod everybody;
 mod flags;
 mod from;
+mod includes;
 mod layering;
 mod listeners;
 mod lists;
@@ -17,11 +20,12 @@ mod networks;
 mod origins;
 mod problems;
 mod proof;
-#[allow(dead_code, reason = "`networks` will read them")]
 mod providers;
 mod raw;
 mod reach;
+mod rehearsals;
 mod settings;
+mod texts;
 mod upstream_tls;
 mod values;
 mod walk;
@@ -30,7 +34,7 @@ mod warnings;
 pub use draft::{Draft, DraftListener, DraftSettings, Drafted};
 pub use load::{
     Environment, FlagListener, LoadError, Loaded, Overrides, Places, admin_sockets, from_flags,
-    load, parse, places,
+    load, load_again, parse, places,
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use settings::{
@@ -38,6 +42,7 @@ pub use settings::{
     Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol,
     UpstreamTls,
 };
+pub use texts::{List, Lists, Texts};
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub(super) struct ListFile {
 }
 
 /// Reads the sets.
-pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Vec<Network> {
+pub(super) fn read(node: &Node, report: &mut Report) -> Vec<Network> {
     let Kind::Map(entries) = &node.kind else {
         let fault = Fault::new("`networks` is a mapping of names")
             .label(format!("this is {}", node.what()))
@@ -65,7 +65,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Vec<Network> {
     networks
 }
 
-fn network(node: &Node, report: &mut Report<'_>) -> Option<(bool, Content)> {
+fn network(node: &Node, report: &mut Report) -> Option<(bool, Content)> {
     let fields = Fields::read(node, &NETWORK, report)?;
     let shared = optional(&fields, "shared", report, values::boolean).unwrap_or(false);
     if let Some(note) = fields.get("note") {
@@ -93,7 +93,7 @@ fn network(node: &Node, report: &mut Report<'_>) -> Option<(bool, Content)> {
 }
 
 /// Keys that mean nothing without a file.
-fn stray(fields: &Fields<'_>, keys: &[&str], report: &mut Report<'_>) {
+fn stray(fields: &Fields<'_>, keys: &[&str], report: &mut Report) {
     for key in keys {
         if let Some(node) = fields.get(key) {
             let fault = Fault::new(format!("`{key}` belongs to a `file`"));
@@ -102,7 +102,7 @@ fn stray(fields: &Fields<'_>, keys: &[&str], report: &mut Report<'_>) {
     }
 }
 
-fn written(node: &Node, report: &mut Report<'_>) -> Option<Vec<IpNet>> {
+fn written(node: &Node, report: &mut Report) -> Option<Vec<IpNet>> {
     let items = list(node, "addresses", report);
     if items.is_empty() {
         if matches!(node.kind, Kind::List(_)) {
@@ -127,7 +127,7 @@ fn written(node: &Node, report: &mut Report<'_>) -> Option<Vec<IpNet>> {
     read.into_iter().collect()
 }
 
-fn list_file(fields: &Fields<'_>, file: &Node, report: &mut Report<'_>) -> Option<ListFile> {
+fn list_file(fields: &Fields<'_>, file: &Node, report: &mut Report) -> Option<ListFile> {
     let path =
         scalar(file, "a path", report).and_then(|text| report.expect(&file.at, values::path(text)));
     let format = fields.demand("format", report).and_then(|node| {

@@ -11,7 +11,7 @@ use super::{
 use crate::policy::From;
 
 /// Addresses and networks, and nothing else; one at least.
-pub(super) fn plain(node: &Node, report: &mut Report<'_>) -> Vec<(IpNet, Where)> {
+pub(super) fn plain(node: &Node, report: &mut Report) -> Vec<(IpNet, Where)> {
     let items = list(node, "addresses", report);
     if items.is_empty() && matches!(node.kind, Kind::List(_)) {
         let fault = Fault::new("the list is empty").hint("an address or a network");

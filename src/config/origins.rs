@@ -40,7 +40,7 @@ pub(super) fn origins(
     node: &Node,
     file: Option<&Arc<str>>,
     known: Known<'_>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Vec<Placed<Origin>> {
     let items = list(node, "origins", report);
     let origins: Vec<_> = items
@@ -55,7 +55,7 @@ pub(super) fn deny(
     node: &Node,
     file: Option<&Arc<str>>,
     known: Known<'_>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Vec<Placed<Deny>> {
     let items = list(node, "deny rules", report);
     let longest = [Reach::everywhere(known.listeners).widest()];
@@ -66,7 +66,7 @@ pub(super) fn deny(
 }
 
 /// Reports rules that have one name.
-pub(super) fn unlike(origins: &[Placed<Origin>], deny: &[Placed<Deny>], report: &mut Report<'_>) {
+pub(super) fn unlike(origins: &[Placed<Origin>], deny: &[Placed<Deny>], report: &mut Report) {
     let names = origins
         .iter()
         .map(|placed| (&*placed.rule.name, &placed.at));
@@ -79,7 +79,7 @@ fn origin(
     node: &Node,
     file: Option<&Arc<str>>,
     known: Known<'_>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<Placed<Origin>> {
     let fields = Fields::read(node, &ORIGIN, report)?;
     let (name, at) = rule_name(&fields, report);
@@ -148,7 +148,7 @@ fn origin(
 }
 
 /// Reports keys that cannot stand beside each other.
-fn agree(rule: &Origin, fields: &Fields<'_>, known: Known<'_>, report: &mut Report<'_>) {
+fn agree(rule: &Origin, fields: &Fields<'_>, known: Known<'_>, report: &mut Report) {
     if rule.exclusive && rule.users.is_any() {
         let fault = Fault::new("an exclusive origin names its users")
             .label("it would reserve every user for itself")
@@ -182,7 +182,7 @@ fn agree(rule: &Origin, fields: &Fields<'_>, known: Known<'_>, report: &mut Repo
 }
 
 /// Warns of users that MySQL has not room for.
-fn users_of_mariadb_alone(fields: &Fields<'_>, report: &mut Report<'_>) {
+fn users_of_mariadb_alone(fields: &Fields<'_>, report: &mut Report) {
     let Some(Kind::List(items)) = fields.get("users").map(|node| &node.kind) else {
         return;
     };
@@ -202,7 +202,7 @@ fn entry(
     node: &Node,
     file: Option<&Arc<str>>,
     (longest, networks): (&[Longest], Option<&[Network]>),
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<Placed<Deny>> {
     let fields = Fields::read(node, &DENY, report)?;
     let (name, at) = rule_name(&fields, report);
@@ -240,7 +240,7 @@ fn entry(
 }
 
 /// SHA-256 of certificates; `None` where one cannot be read, for the rule would mean others.
-fn fingerprints(node: &Node, report: &mut Report<'_>) -> Option<Vec<[u8; 32]>> {
+fn fingerprints(node: &Node, report: &mut Report) -> Option<Vec<[u8; 32]>> {
     let items = list(node, "SHA-256 of certificates", report);
     if items.is_empty() {
         if matches!(node.kind, Kind::List(_)) {
@@ -258,7 +258,7 @@ fn fingerprints(node: &Node, report: &mut Report<'_>) -> Option<Vec<[u8; 32]>> {
     read.into_iter().collect()
 }
 
-fn rule_name<'n>(fields: &Fields<'n>, report: &mut Report<'_>) -> (Option<&'n str>, Where) {
+fn rule_name<'n>(fields: &Fields<'n>, report: &mut Report) -> (Option<&'n str>, Where) {
     let Some(node) = fields.demand("name", report) else {
         return (None, fields.at().clone());
     };
@@ -268,11 +268,11 @@ fn rule_name<'n>(fields: &Fields<'n>, report: &mut Report<'_>) -> (Option<&'n st
 }
 
 /// A list of users or databases. Absent or `[any]` is any.
-fn names(
+pub(super) fn names(
     fields: &Fields<'_>,
     key: &str,
     longest: &[Longest],
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<Names> {
     let Some(node) = fields.get(key) else {
         return Some(Names::Any);
@@ -312,7 +312,7 @@ fn names(
 fn on_listeners(
     fields: &Fields<'_>,
     listeners: Option<&[Arc<Listener>]>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<Names> {
     // nothing can be said about listeners that are not all known
     let listeners = listeners?;
@@ -364,7 +364,7 @@ fn known(listeners: &[Arc<Listener>]) -> String {
     names.join(", ")
 }
 
-fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> OriginLimits {
+fn limits(fields: &Fields<'_>, report: &mut Report) -> OriginLimits {
     let mut limits = OriginLimits::default();
     let Some(node) = fields.get("limits") else {
         return limits;
@@ -378,7 +378,7 @@ fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> OriginLimits {
     };
     limits.connections = optional(&fields, "connections", report, count);
     limits.new_per_minute = optional(&fields, "new_per_minute", report, count);
-    limits.session = optional(&fields, "session", report, values::some_time);
+    limits.session = optional(&fields, "session", report, values::long_time);
     if let Some(failures) = optional(&fields, "failed_auth_per_minute", report, count) {
         limits.failed_auth_per_minute = failures;
     }
@@ -386,7 +386,7 @@ fn limits(fields: &Fields<'_>, report: &mut Report<'_>) -> OriginLimits {
 }
 
 /// `tls: {min}`.
-fn tls_min(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<TlsVersion> {
+fn tls_min(fields: &Fields<'_>, report: &mut Report) -> Option<TlsVersion> {
     let fields = Fields::read(fields.get("tls")?, &ORIGIN_TLS, report)?;
     optional(&fields, "min", report, |text| {
         word(text, "a version of TLS that is spoken here", TLS_VERSIONS)
@@ -394,28 +394,24 @@ fn tls_min(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<TlsVersion> {
 }
 
 /// `expect: {rtt}`.
-fn expected_rtt(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Duration> {
+fn expected_rtt(fields: &Fields<'_>, report: &mut Report) -> Option<Duration> {
     let fields = Fields::read(fields.get("expect")?, &EXPECT, report)?;
     optional(&fields, "rtt", report, values::some_time)
 }
 
-fn note(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Arc<str>> {
+fn note(fields: &Fields<'_>, report: &mut Report) -> Option<Arc<str>> {
     scalar(fields.get("note")?, "a text", report).map(Arc::from)
 }
 
-fn twins<'r>(
-    rules: impl Iterator<Item = (&'r str, &'r Where)>,
-    what: &str,
-    report: &mut Report<'_>,
-) {
-    let mut seen: HashMap<&str, u32> = HashMap::new();
+fn twins<'r>(rules: impl Iterator<Item = (&'r str, &'r Where)>, what: &str, report: &mut Report) {
+    let mut seen: HashMap<&str, &Where> = HashMap::new();
     for (name, at) in rules {
         if let Some(first) = seen.get(name) {
             let fault = Fault::new(format!("there are two {what} \"{name}\""))
-                .label(format!("the first is on line {first}"));
+                .label(format!("the first is on {}", report.line_of(first, at)));
             report.error(at, fault);
         } else {
-            seen.insert(name, at.line());
+            seen.insert(name, at);
         }
     }
 }
@@ -473,7 +469,7 @@ pub(super) const DENY: Schema = Schema {
     planned: &[],
 };
 
-const REPLICATIONS: &[(&str, Replication)] = &[
+pub(super) const REPLICATIONS: &[(&str, Replication)] = &[
     ("physical", Replication::Physical),
     ("logical", Replication::Logical),
     ("true", Replication::Commands),

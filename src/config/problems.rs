@@ -194,9 +194,13 @@ impl Where {
     }
 }
 
+/// Which of the files that are read together: 0 is the allowlist itself.
+pub(super) type FileIndex = u16;
+
 /// Line and column from 1, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
+    pub(super) file: FileIndex,
     pub(super) line: u32,
     pub(super) column: u32,
     pub(super) width: u32,
@@ -204,6 +208,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) const START: Self = Self {
+        file: 0,
         line: 1,
         column: 1,
         width: 1,
@@ -250,24 +255,55 @@ impl fmt::Display for Fault {
 }
 
 /// Collects what is wrong while a file is read.
-pub(super) struct Report<'a> {
-    source: &'a str,
-    lines: Vec<&'a str>,
-    problems: Vec<Problem>,
+pub(super) struct Report {
+    sources: Vec<Source>,
+    /// Each with its file, line and column, by which they are told.
+    problems: Vec<((FileIndex, u32, u32), Problem)>,
     /// Beyond [`MAX_PROBLEMS`] they are only counted.
     unsaid: usize,
     failed: bool,
 }
 
-impl<'a> Report<'a> {
-    /// `source` is the file's name, for people.
-    pub(super) fn new(source: &'a str, text: &'a str) -> Self {
-        Self {
-            source,
-            lines: lines(text),
+/// A file that problems are about.
+struct Source {
+    /// For people.
+    name: String,
+    lines: Vec<String>,
+}
+
+impl Report {
+    /// `source` is the name of the allowlist.
+    pub(super) fn new(source: &str, text: &str) -> Self {
+        let mut report = Self {
+            sources: Vec::new(),
             problems: Vec::new(),
             unsaid: 0,
             failed: false,
+        };
+        report.add_source(source, text);
+        report
+    }
+
+    /// A further file, which the [`Span`]s of its nodes have to bear.
+    pub(super) fn add_source(&mut self, name: &str, text: &str) -> FileIndex {
+        let index = FileIndex::try_from(self.sources.len()).unwrap_or(FileIndex::MAX);
+        self.sources.push(Source {
+            name: name.to_owned(),
+            lines: lines(text).into_iter().map(str::to_owned).collect(),
+        });
+        index
+    }
+
+    /// Where another place is, for a problem at this one: `line 5`, or `line 5 of FILE`.
+    pub(super) fn line_of(&self, other: &Where, at: &Where) -> String {
+        let line = other.line();
+        match (other, at) {
+            (Where::File(other), Where::File(at)) if other.file != at.file => {
+                let source = self.sources.get(usize::from(other.file));
+                let name = source.map_or("another file", |source| &source.name);
+                format!("line {line} of {name}")
+            }
+            _ => format!("line {line}"),
         }
     }
 
@@ -297,26 +333,29 @@ impl<'a> Report<'a> {
 
     /// Everything that was found, in the order of the file.
     pub(super) fn finish(mut self) -> Vec<Problem> {
-        self.problems.sort_by_key(|problem| {
-            let place = problem.place.as_ref();
-            place.map_or((0, 0), |place| (place.line, place.column))
-        });
+        self.problems.sort_by_key(|(place, _)| *place);
+        let problems = self.problems.into_iter().map(|(_, problem)| problem);
+        let mut problems: Vec<_> = problems.collect();
         if self.unsaid > 0 {
-            self.problems.push(Problem {
+            problems.push(Problem {
                 severity: if self.failed {
                     Severity::Error
                 } else {
                     Severity::Warning
                 },
                 message: format!("and {} more problems", self.unsaid),
-                source: self.source.to_owned(),
+                source: self
+                    .sources
+                    .into_iter()
+                    .next()
+                    .map_or_else(String::new, |main| main.name),
                 place: None,
                 label: None,
                 hint: None,
                 code: None,
             });
         }
-        self.problems
+        problems
     }
 
     /// For a report that [failed](Report::failed).
@@ -325,21 +364,23 @@ impl<'a> Report<'a> {
     }
 
     fn add(&mut self, severity: Severity, at: &Where, fault: Fault, code: Option<&'static str>) {
-        let said = self.problems.iter().filter(|p| p.severity == severity);
+        let said = self.problems.iter().filter(|(_, p)| p.severity == severity);
         if said.count() >= MAX_PROBLEMS {
             self.unsaid += 1;
             return;
         }
-        let (source, place) = match at {
-            Where::Given(name) => (name.to_string(), None),
+        let (order, source, place) = match at {
+            Where::Given(name) => ((0, 0, 0), name.to_string(), None),
             Where::File(span) => {
+                let file = self.sources.get(usize::from(span.file));
                 let line = (span.line as usize).checked_sub(1);
-                let text = line.and_then(|line| self.lines.get(line));
-                let place = Place::new(*span, text.copied().unwrap_or_default());
-                (self.source.to_owned(), Some(place))
+                let text = line.and_then(|line| file?.lines.get(line));
+                let place = Place::new(*span, text.map_or("", String::as_str));
+                let name = file.map_or_else(String::new, |file| file.name.clone());
+                ((span.file, span.line, span.column), name, Some(place))
             }
         };
-        self.problems.push(Problem {
+        let problem = Problem {
             severity,
             message: printable(fault.message.chars()),
             source,
@@ -347,7 +388,8 @@ impl<'a> Report<'a> {
             label: fault.label.map(|label| printable(label.chars())),
             hint: fault.hint.map(|hint| printable(hint.chars())),
             code,
-        });
+        };
+        self.problems.push((order, problem));
     }
 }
 

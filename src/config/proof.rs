@@ -9,13 +9,13 @@ use super::{
 use crate::policy::Proof;
 
 /// Reads `proof`. `None` with the fault reported.
-pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Option<Proof> {
+pub(super) fn read(node: &Node, report: &mut Report) -> Option<Proof> {
     let fields = Fields::read(node, &PROOF, report)?;
     certificate(fields.demand("certificate", report)?, report)
 }
 
 /// Reads the names and hashes of a certificate: those that are asked for.
-fn certificate(node: &Node, report: &mut Report<'_>) -> Option<Proof> {
+fn certificate(node: &Node, report: &mut Report) -> Option<Proof> {
     let fields = Fields::read(node, &CERTIFICATE, report)?;
     let keys = CERTIFICATE.keys.iter();
     if keys.into_iter().all(|key| fields.get(key).is_none()) {

@@ -11,7 +11,7 @@ use serde_saphyr::{
     options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy},
 };
 
-use super::problems::{Fault, Span, Where};
+use super::problems::{Fault, FileIndex, Span, Where};
 
 /// The largest file that is read.
 pub(super) const MAX_FILE: usize = 1 << 20;
@@ -35,15 +35,15 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// Parses a whole file.
+    /// Parses a whole file, the one of this index.
     ///
     /// # Errors
     /// The text is no YAML, or beyond the bounds below.
-    pub(super) fn parse(text: &str) -> Result<Self, (Where, Fault)> {
+    pub(super) fn parse(text: &str, file: FileIndex) -> Result<Self, (Where, Fault)> {
         let parsed: Result<Shape, _> = serde_saphyr::from_str_with_options(text, options());
         parsed
-            .map(|shape| shape.settle(text))
-            .map_err(|error| fault(&error))
+            .map(|shape| shape.settle(text, file))
+            .map_err(|error| fault(&error, file))
     }
 
     /// A value that does not come from a file but from a flag.
@@ -92,7 +92,7 @@ enum Form {
 }
 
 impl Shape {
-    fn settle(self, text: &str) -> Node {
+    fn settle(self, text: &str, file: FileIndex) -> Node {
         let kind = match self.form {
             Form::Null => Kind::Null,
             Form::Typed => Kind::Scalar(
@@ -102,18 +102,21 @@ impl Shape {
                     .to_owned(),
             ),
             Form::Text(value) => Kind::Scalar(value),
-            Form::List(items) => {
-                Kind::List(items.into_iter().map(|item| item.settle(text)).collect())
-            }
+            Form::List(items) => Kind::List(
+                items
+                    .into_iter()
+                    .map(|item| item.settle(text, file))
+                    .collect(),
+            ),
             Form::Map(entries) => Kind::Map(
                 entries
                     .into_iter()
-                    .map(|(key, value)| (key.settle(text), value.settle(text)))
+                    .map(|(key, value)| (key.settle(text, file), value.settle(text, file)))
                     .collect(),
             ),
         };
         Node {
-            at: Where::File(self.at),
+            at: Where::File(Span { file, ..self.at }),
             kind,
         }
     }
@@ -222,7 +225,7 @@ fn options() -> Options {
     }
 }
 
-fn fault(error: &Error) -> (Where, Fault) {
+fn fault(error: &Error, file: FileIndex) -> (Where, Fault) {
     let error = error.without_snippet();
     let at = error.location().map_or(Span::START, span);
     let said = error.to_string();
@@ -238,12 +241,13 @@ fn fault(error: &Error) -> (Where, Fault) {
     } else {
         Fault::new("this is not YAML").label(said)
     };
-    (Where::File(at), fault)
+    (Where::File(Span { file, ..at }), fault)
 }
 
 fn span(location: serde_saphyr::Location) -> Span {
     let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX).max(1);
     Span {
+        file: 0,
         line: number(location.line()),
         column: number(location.column()),
         width: number(location.span().len()),

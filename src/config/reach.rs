@@ -54,7 +54,7 @@ impl<'l> Reach<'l> {
     }
 
     /// Reports rights that the protocols do not know, and conditions that a compressed session could not be held to.
-    pub(super) fn hold(&self, origin: &Origin, places: &Places<'_>, report: &mut Report<'_>) {
+    pub(super) fn hold(&self, origin: &Origin, places: &Places<'_>, report: &mut Report) {
         let (postgres, mysql) = (self.first(Protocol::Postgres), self.first(Protocol::Mysql));
         match (origin.replication, postgres, mysql) {
             (Some(Replication::Commands), Some(door), _) => {
@@ -91,7 +91,7 @@ pub(super) struct Places<'n> {
 }
 
 /// Nobody sees a compressed session change its user.
-fn held_unread(door: &Listener, origin: &Origin, places: &Places<'_>, report: &mut Report<'_>) {
+fn held_unread(door: &Listener, origin: &Origin, places: &Places<'_>, report: &mut Report) {
     let asks = [
         ("users", !origin.users.is_any()),
         ("databases", !origin.databases.is_any()),

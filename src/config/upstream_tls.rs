@@ -13,7 +13,7 @@ pub(super) fn read(
     node: &Node,
     protocol: Option<Protocol>,
     upstream: Option<&UpstreamAddress>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Option<UpstreamTls> {
     let fields = Fields::read(node, &UPSTREAM_TLS, report)?;
     let at = fields.demand("mode", report)?;
@@ -89,7 +89,7 @@ impl Mode {
     }
 }
 
-fn identity(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<TlsFiles> {
+fn identity(fields: &Fields<'_>, report: &mut Report) -> Option<TlsFiles> {
     let certificate = text_of("certificate", fields, report, values::path);
     let key = text_of("key", fields, report, values::path);
     both(fields, "without both, the server is shown nothing", report);
@@ -101,7 +101,7 @@ fn identity(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<TlsFiles> {
 fn text_of<T>(
     key: &str,
     fields: &Fields<'_>,
-    report: &mut Report<'_>,
+    report: &mut Report,
     parse: impl FnOnce(&str) -> Result<T, Fault>,
 ) -> Option<T> {
     let node = fields.get(key)?;

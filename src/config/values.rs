@@ -42,6 +42,10 @@ pub(super) fn count(text: &str, least: u32) -> Result<u32, Fault> {
 
 /// `500ms`, `30s`, `1m`, `8h`, up to a day.
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+    within(text, DAY)
+}
+
+fn within(text: &str, longest: Duration) -> Result<Duration, Fault> {
     let fault = || {
         Fault::new(format!("`{}` is not a duration", shorten(text)))
             .hint("a number and its unit: 500ms, 30s, 1m, 8h")
@@ -58,15 +62,24 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     };
     let number: u64 = number.parse().map_err(|_none_or_too_large| fault())?;
     let total = number.saturating_mul(milliseconds);
-    if total > DAY.as_secs() * 1_000 {
-        return Err(Fault::new(format!("`{text}` is too long")).label("a day at most"));
+    if total > longest.as_secs() * 1_000 {
+        let most = if longest == DAY { "a day" } else { "31 days" };
+        return Err(Fault::new(format!("`{text}` is too long")).label(format!("{most} at most")));
     }
     Ok(Duration::from_millis(total))
 }
 
 /// A duration that is more than nothing.
 pub(super) fn some_time(text: &str) -> Result<Duration, Fault> {
-    let duration = duration(text)?;
+    more_than_nothing(text, within(text, DAY)?)
+}
+
+/// One that may be as long as a month: `168h`.
+pub(super) fn long_time(text: &str) -> Result<Duration, Fault> {
+    more_than_nothing(text, within(text, MONTH)?)
+}
+
+fn more_than_nothing(text: &str, duration: Duration) -> Result<Duration, Fault> {
     if duration.is_zero() {
         return Err(Fault::new(format!("`{text}` is too short")).label("more than nothing"));
     }
@@ -361,6 +374,8 @@ const EXAMPLE_TIME: &str =
     "as RFC 3339 has it, with its zone: 2026-12-31T18:00:00Z or 2026-12-31T18:00:00+01:00";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const MONTH: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// Of listeners and origins.
 const MAX_NAME: usize = 63;

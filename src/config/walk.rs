@@ -25,7 +25,7 @@ pub(super) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     /// `None` for what is no mapping.
-    pub(super) fn read(node: &'n Node, schema: &Schema, report: &mut Report<'_>) -> Option<Self> {
+    pub(super) fn read(node: &'n Node, schema: &Schema, report: &mut Report) -> Option<Self> {
         let Kind::Map(map) = &node.kind else {
             let fault = Fault::new(format!("{} is a mapping", schema.what))
                 .label(format!("this is {}", node.what()));
@@ -69,7 +69,7 @@ impl<'n> Fields<'n> {
     }
 
     /// The value of an obligatory key, or `None` with the lack of it reported.
-    pub(super) fn demand(&self, key: &str, report: &mut Report<'_>) -> Option<&'n Node> {
+    pub(super) fn demand(&self, key: &str, report: &mut Report) -> Option<&'n Node> {
         let found = self.get(key);
         if found.is_none() {
             let fault = Fault::new(format!("{} needs `{key}`", self.what));
@@ -105,7 +105,7 @@ impl Schema {
 }
 
 /// Reports a certificate without its key, or a key without its certificate.
-pub(super) fn both(fields: &Fields<'_>, hint: &str, report: &mut Report<'_>) {
+pub(super) fn both(fields: &Fields<'_>, hint: &str, report: &mut Report) {
     let given = (fields.get("certificate"), fields.get("key"));
     if let (Some(alone), None) | (None, Some(alone)) = given {
         let fault = Fault::new("a certificate and its key go together")
@@ -116,7 +116,7 @@ pub(super) fn both(fields: &Fields<'_>, hint: &str, report: &mut Report<'_>) {
 }
 
 /// The scalar's text, or `None` with the fault reported. `what` is what was expected, `a duration`.
-pub(super) fn scalar<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -> Option<&'n str> {
+pub(super) fn scalar<'n>(node: &'n Node, what: &str, report: &mut Report) -> Option<&'n str> {
     if let Kind::Scalar(text) = &node.kind {
         return Some(text);
     }
@@ -131,7 +131,7 @@ pub(super) fn scalar<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) ->
 pub(super) fn optional<T>(
     fields: &Fields<'_>,
     key: &str,
-    report: &mut Report<'_>,
+    report: &mut Report,
     parse: impl FnOnce(&str) -> Result<T, Fault>,
 ) -> Option<T> {
     let node = fields.get(key)?;
@@ -140,7 +140,7 @@ pub(super) fn optional<T>(
 }
 
 /// The items of a list, or nothing with the fault reported.
-pub(super) fn list<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -> &'n [Node] {
+pub(super) fn list<'n>(node: &'n Node, what: &str, report: &mut Report) -> &'n [Node] {
     match &node.kind {
         Kind::List(items) => items,
         Kind::Null => &[],

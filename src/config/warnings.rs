@@ -12,10 +12,10 @@ use super::{
     origins::Placed,
     problems::{Fault, Report},
 };
-use crate::policy::{From, Names, Origin};
+use crate::policy::{Deny, From, Names, Origin};
 
 /// Reports every warning.
-pub(super) fn find(meaning: &Meaning, now: SystemTime, report: &mut Report<'_>) {
+pub(super) fn find(meaning: &Meaning, now: SystemTime, report: &mut Report) {
     if meaning.origins.is_empty() && !report.failed() {
         let fault = Fault::new("nobody is admitted: there is no origin");
         report.warn("W-NOBODY", &meaning.origins_at, fault);
@@ -23,13 +23,24 @@ pub(super) fn find(meaning: &Meaning, now: SystemTime, report: &mut Report<'_>) 
     for placed in &meaning.origins {
         addresses(placed, report);
     }
+    let everybody = &meaning.everybody;
+    if everybody
+        .observe
+        .as_ref()
+        .is_some_and(|observe| observe.until <= now)
+    {
+        let fault = Fault::new("the time of observation is over: it lets nobody in any more")
+            .hint("remove `observe`, or give it another `until`");
+        report.warn("W-OBSERVED", &everybody.observe_at, fault);
+    }
+    unasked(meaning, report);
     one_family(meaning, report);
     rivals(&meaning.origins, report);
     reserved(meaning, now, report);
 }
 
 /// Addresses that stand for many.
-fn addresses(placed: &Placed<Origin>, report: &mut Report<'_>) {
+fn addresses(placed: &Placed<Origin>, report: &mut Report) {
     for (from, at) in placed.rule.from.iter().zip(&placed.from_at) {
         let From::Network(network) = from else {
             continue;
@@ -50,8 +61,27 @@ fn addresses(placed: &Placed<Origin>, report: &mut Report<'_>) {
     }
 }
 
+/// Certificates that are asked for by a rule and by no handshake.
+fn unasked(meaning: &Meaning, report: &mut Report) {
+    if meaning.settings.tls.client_ca.is_some() {
+        return;
+    }
+    let of_origin = |placed: &&Placed<Origin>| placed.rule.proof.is_some();
+    let of_deny = |placed: &&Placed<Deny>| !placed.rule.certificates.is_empty();
+    let origin = meaning.origins.iter().find(of_origin);
+    let deny = meaning.deny.iter().find(of_deny);
+    let found = origin.map(|origin| (&origin.at, "this origin admits nobody"));
+    let found = found.or_else(|| Some((&deny?.at, "this rule refuses nobody")));
+    if let Some((at, effect)) = found {
+        let fault = Fault::new("no client is asked for a certificate: there is no `tls.client_ca`")
+            .label(effect)
+            .hint("`doorward cert init` makes a CA for clients, and says what to write");
+        report.warn("W-NO-CLIENT-CA", at, fault);
+    }
+}
+
 /// Refusing all of IPv4 and forgetting IPv6, or the other way round.
-fn one_family(meaning: &Meaning, report: &mut Report<'_>) {
+fn one_family(meaning: &Meaning, report: &mut Report) {
     for placed in &meaning.deny {
         let whole = |v4: bool| {
             placed.rule.from.iter().position(|from| {
@@ -71,7 +101,7 @@ fn one_family(meaning: &Meaning, report: &mut Report<'_>) {
 }
 
 /// Origins that name the very same network: one may hide the other, or the order of the file decides.
-fn rivals(origins: &[Placed<Origin>], report: &mut Report<'_>) {
+fn rivals(origins: &[Placed<Origin>], report: &mut Report) {
     let mut by_network: HashMap<IpNet, Vec<usize>> = HashMap::new();
     for (index, placed) in origins.iter().enumerate() {
         for from in &placed.rule.from {
@@ -109,7 +139,7 @@ fn rivals(origins: &[Placed<Origin>], report: &mut Report<'_>) {
 }
 
 /// Whether something was said.
-fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report<'_>) -> bool {
+fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report) -> bool {
     let (a, b) = (&earlier.rule, &later.rule);
     let meet = a.active
         && b.active
@@ -134,16 +164,17 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
         && covers(&a.users, &b.users)
         && covers(&a.databases, &b.databases)
         && b.from.iter().all(|from| a.from.contains(from));
+    let at = report.line_of(&earlier.at, &later.at);
     if hidden {
         let fault = Fault::new(format!(
-            "origin \"{}\" is never reached: \"{}\" (line {}) covers it",
-            b.name, a.name, a.line
+            "origin \"{}\" is never reached: \"{}\" ({at}) covers it",
+            b.name, a.name
         ));
         report.warn("W-SHADOWED", &later.at, fault);
     } else if outlives || a.limits.connections.is_some() {
         let fault = Fault::new(format!(
-            "origins \"{}\" (line {}) and \"{}\" admit some of the same sessions; the first of the file counts them",
-            a.name, a.line, b.name
+            "origins \"{}\" ({at}) and \"{}\" admit some of the same sessions; the first of the file counts them",
+            a.name, b.name
         ));
         report.warn("W-OVERLAP", &later.at, fault);
     }
@@ -151,7 +182,7 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
 }
 
 /// Users that nobody can be: reserved by exclusive origins of which none admits, or listed by an origin that may not have them.
-fn reserved(meaning: &Meaning, now: SystemTime, report: &mut Report<'_>) {
+fn reserved(meaning: &Meaning, now: SystemTime, report: &mut Report) {
     let mut by_user: HashMap<&str, Vec<&Placed<Origin>>> = HashMap::new();
     for placed in meaning
         .origins
@@ -189,8 +220,10 @@ fn reserved(meaning: &Meaning, now: SystemTime, report: &mut Report<'_>) {
                 .find(|reserving| covers(&reserving.rule.listeners, &placed.rule.listeners));
             if let Some(by) = by {
                 let fault = Fault::new(format!(
-                    "origin \"{}\" never admits `{user}`: \"{}\" (line {}) has it for itself",
-                    placed.rule.name, by.rule.name, by.rule.line
+                    "origin \"{}\" never admits `{user}`: \"{}\" ({}) has it for itself",
+                    placed.rule.name,
+                    by.rule.name,
+                    report.line_of(&by.at, &placed.at)
                 ))
                 .hint("add `exclusive: true` here too, or remove it there");
                 report.warn("W-RESERVED", &placed.at, fault);

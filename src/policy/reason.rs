@@ -43,6 +43,35 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 26] = [
+        Self::Allowed,
+        Self::DenyRule,
+        Self::ExclusiveUser,
+        Self::NoOrigin,
+        Self::ListenerNotAllowed,
+        Self::UserNotAllowed,
+        Self::DatabaseNotAllowed,
+        Self::ReplicationNotAllowed,
+        Self::Expired,
+        Self::Inactive,
+        Self::TlsRequired,
+        Self::TlsVersion,
+        Self::CertificateMissing,
+        Self::CertificateMismatch,
+        Self::CertificateRevoked,
+        Self::LimitConnections,
+        Self::LimitRate,
+        Self::LimitGlobal,
+        Self::Banned,
+        Self::AuthenticationMissing,
+        Self::TlsFailed,
+        Self::MalformedOpening,
+        Self::OpeningTimeout,
+        Self::UpstreamUnreachable,
+        Self::UpstreamRefused,
+        Self::ShuttingDown,
+    ];
+
     pub const fn label(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",

@@ -151,7 +151,7 @@ impl House {
         let Loaded {
             rules,
             warnings,
-            text,
+            texts,
             ..
         } = loaded;
         self.logging.audit().write_to(&settings.audit)?;
@@ -170,7 +170,8 @@ impl House {
             problem: None,
         };
         // waits for the disk, which no session may
-        let kept = spawn_blocking(move || keep_as_last_good(&source, &state_dir, &text)).await;
+        let kept =
+            spawn_blocking(move || keep_as_last_good(&source, &state_dir, &texts.main)).await;
         if kept.is_err() {
             tracing::error!(event = "last_good_not_kept", "a panic, see above");
         }

@@ -89,7 +89,7 @@ pub(super) async fn open(
         meters.configuration_refused();
         format!("the last good copy of {source}, which has errors")
     } else {
-        source::keep_as_last_good(&source, &settings.state_dir, &loaded.text);
+        source::keep_as_last_good(&source, &settings.state_dir, &loaded.texts.main);
         source.to_string()
     };
 

@@ -120,7 +120,7 @@ fn the_command_line_alone_makes_an_allowlist() {
     let loaded = from_flags(&run, &Overrides::default()).unwrap();
     assert_eq!(loaded.rules.origins[0].from.len(), 2);
     assert_eq!(&*loaded.settings.listeners[0].name, "postgres");
-    assert!(loaded.text.is_empty());
+    assert!(loaded.texts.main.is_empty());
     run.allow.push("010.0.0.1".to_owned());
     run.listen.push("nowhere".to_owned());
     let LoadError::Problems(problems) = from_flags(&run, &Overrides::default()).unwrap_err() else {

@@ -1,6 +1,7 @@
 //! What a file may say, and what it is told when it says it wrong.
 
 mod bounds;
+mod files;
 mod layers;
 mod mysql;
 mod refused;
@@ -16,8 +17,9 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Environment, FlagListener, LoadError, Loaded, Overrides, Problem, Problems, Severity,
-    from_flags, layering, listeners, load, meaning, origins, parse, upstream_tls, walk::Schema,
+    Environment, FlagListener, LoadError, Loaded, Overrides, Problem, Problems, Severity, daemon,
+    everybody, from_flags, includes, layering, listeners, load, meaning, origins, parse,
+    rehearsals, upstream_tls, walk::Schema,
 };
 use crate::policy::{Answer, From, Names, OnRevoke, Replication, TlsVersion};
 
@@ -186,11 +188,17 @@ fn every_part_of_an_origin_is_read() {
 
 fn schemas() -> impl Iterator<Item = Schema> {
     [
+        includes::INCLUDED,
         meaning::TOP,
-        meaning::TLS,
-        meaning::REQUIRE,
-        meaning::STRANGERS,
-        meaning::SESSIONS,
+        daemon::TLS,
+        everybody::REQUIRE,
+        everybody::OBSERVE,
+        everybody::STRANGERS,
+        everybody::BAN,
+        everybody::SESSIONS,
+        everybody::TEMPORARY,
+        rehearsals::TEST,
+        rehearsals::SHOWN,
         listeners::LISTENER,
         listeners::PROXY_PROTOCOL,
         upstream_tls::UPSTREAM_TLS,

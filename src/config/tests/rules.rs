@@ -1,7 +1,7 @@
 //! The keys of rules that say more than an address: hosts, networks, proofs, limits.
 
 use super::*;
-use crate::policy::{OriginLimits, Proof};
+use crate::policy::{Ban, Ceiling, OriginLimits, Proof, Validity, Verdict};
 
 const SETS: &str = "networks:\n  office: {addresses: [198.51.100.0/28]}\n  cloud: {addresses: [192.0.2.0/24], shared: true}\n  wide: {addresses: [10.0.0.0/7]}\n";
 
@@ -186,4 +186,122 @@ fn a_deny_rule_names_certificates_and_networks_and_no_host() {
         "deny:\n  - {name: a, certificates: [x]}",
         "`x` is not a SHA-256",
     );
+}
+
+#[test]
+fn what_holds_for_everybody_is_read() {
+    let loaded = good(&format!(
+        "{DOOR}observe: {{until: 2026-12-01T00:00:00Z, from: ['fd00::/8', 192.0.2.0/24]}}\n\
+         strangers: {{ban: {{after: 3, within: 2m, for: 1h}}}}\n\
+         temporary: {{max: 168h, users: [a], databases: [any]}}\norigins:\n"
+    ));
+    let rules = loaded.rules;
+    let observe = rules.observe.unwrap();
+    assert_eq!(
+        observe.from,
+        ["fd00::/8", "192.0.2.0/24"].map(|text| text.parse().unwrap())
+    );
+    assert_eq!(
+        observe.until,
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_796_083_200)
+    );
+    let ban = Ban {
+        after: 3,
+        within: Duration::from_secs(120),
+        length: Duration::from_secs(3600),
+    };
+    assert_eq!(rules.strangers.ban, ban);
+    let ceiling = Ceiling {
+        max: Duration::from_secs(168 * 3600),
+        users: Names::Listed(vec!["a".to_owned()]),
+        databases: Names::Any,
+    };
+    assert_eq!(rules.temporary, ceiling);
+    let default = good(&format!(
+        "{DOOR}observe: {{until: 2026-12-01T00:00:00Z}}\norigins:\n"
+    ));
+    let observe = default.rules.observe.unwrap();
+    for (address, observed) in [
+        ("10.1.2.3", true),
+        ("192.168.0.1", true),
+        ("127.0.0.1", true),
+        ("fd12::1", true),
+        ("::1", true),
+        ("192.0.2.1", false),
+        ("2001:db8::1", false),
+    ] {
+        assert_eq!(
+            observe.covers(address.parse().unwrap()),
+            observed,
+            "{address}"
+        );
+    }
+    assert_eq!(default.rules.strangers.ban, Ban::default());
+    assert_eq!(default.rules.temporary, Ceiling::default());
+}
+
+#[test]
+fn a_test_is_a_claim_and_what_is_expected_of_it() {
+    let hash = "cd".repeat(32);
+    let loaded = good(&format!(
+        "{DOOR}tests:\n  - {{from: 10.0.0.1, user: a, expect: allow}}\n  \
+         - {{at: 1970-01-01T00:00:09Z, from: '::1', user: b, database: c, listener: pg, certificate: {{dns: A.example, uri: [x, y], cn: n, sha256: '{hash}', issuer: '{hash}'}}, expect: deny, origin: o, reason: expired}}\n  \
+         - {{from: 10.0.0.1, user: r, tls: 1.2, replication: true, expect: allow}}\norigins:\n"
+    ));
+    let [plain, full, replica] = loaded.rules.tests.as_slice() else {
+        panic!("three tests");
+    };
+    assert_eq!((plain.line, plain.at), (5, None));
+    assert_eq!(
+        plain.claim.database.as_deref(),
+        Some("a"),
+        "as PostgreSQL does"
+    );
+    assert_eq!(plain.claim.tls, None);
+    assert_eq!(plain.expected.verdict, Verdict::Allow);
+    assert_eq!(
+        (&plain.expected.origin, &plain.expected.reason),
+        (&None, &None)
+    );
+    assert_eq!(
+        full.at,
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9))
+    );
+    assert_eq!(full.claim.database.as_deref(), Some("c"));
+    assert_eq!(
+        full.claim.tls,
+        Some(TlsVersion::V1_3),
+        "a certificate comes with TLS"
+    );
+    let certificate = full.claim.certificate.as_ref().unwrap();
+    assert_eq!(certificate.dns, ["a.example"]);
+    assert_eq!(certificate.uri, ["x", "y"]);
+    assert_eq!(certificate.sha256, [0xcd; 32]);
+    assert_eq!(certificate.issuers, [[0xcd; 32]]);
+    assert_eq!(certificate.validity_at(SystemTime::now()), Validity::Valid);
+    assert_eq!(full.expected.origin.as_deref(), Some("o"));
+    assert_eq!(full.expected.reason.as_deref(), Some("expired"));
+    assert_eq!(replica.claim.replication, Some(Replication::Physical));
+    assert_eq!(
+        (replica.claim.database.as_deref(), replica.claim.tls),
+        (None, Some(TlsVersion::V1_2))
+    );
+}
+
+#[test]
+fn a_balancer_is_nobodys_client() {
+    let door = DOOR.replace("upstream:", "proxy_protocol: {from: [10.0.0.5]}, upstream:");
+    let sets = "networks:\n  lan: {addresses: [10.0.0.0/24]}\n";
+    let told = |from: &str| {
+        let file = format!("{door}{sets}{}", origin(&format!("from: [{from}]")));
+        problems(&file)
+    };
+    for from in ["10.0.0.5", "10.0.0.0/8", "{network: lan}"] {
+        let told = told(from);
+        assert!(
+            told[0].contains("10.0.0.5/32 is a balancer of listener \"pg\""),
+            "{from}: {told:?}"
+        );
+    }
+    assert!(told("10.0.0.4").is_empty());
 }

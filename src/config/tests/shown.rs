@@ -101,12 +101,48 @@ fn what_is_probably_not_meant_is_a_warning() {
             "W-ADMIN-PUBLIC",
         ),
     ] {
-        let codes: Vec<_> = good(&format!("{DOOR}{block}\n"))
-            .warnings
-            .iter()
-            .map(|w| w.code)
-            .collect();
-        assert_eq!(codes, [Some(code)], "{block}");
+        warned(&block, code);
+    }
+}
+
+/// Holds a block after the listener against the one warning it must have.
+fn warned(block: &str, code: &str) {
+    let warnings = good(&format!("{DOOR}{block}\n")).warnings;
+    let codes: Vec<_> = warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, [Some(code)], "{block}");
+}
+
+#[test]
+fn what_has_no_effect_is_a_warning() {
+    for (block, code) in [
+        (
+            format!(
+                "observe: {{until: 1969-01-01T00:00:00Z}}\n{}",
+                origin("from: [10.0.0.1]")
+            ),
+            "W-OBSERVED",
+        ),
+        (
+            origin("from: [any], proof: {certificate: {dns: a.example}}"),
+            "W-NO-CLIENT-CA",
+        ),
+        (
+            format!(
+                "{}\ndeny:\n  - {{name: d, certificates: ['{}']}}",
+                origin("from: [10.0.0.1]"),
+                "ab".repeat(32)
+            ),
+            "W-NO-CLIENT-CA",
+        ),
+        (
+            format!(
+                "tls: {{client_ca: /ca}}\n{}",
+                origin("from: [10.0.0.1], proof: {certificate: {cn: a}}")
+            ),
+            "W-COMMON-NAME",
+        ),
+    ] {
+        warned(&block, code);
     }
 }
 

@@ -163,7 +163,7 @@ pub fn config(bytes: &[u8]) {
     };
     match allowlist(text) {
         Ok(loaded) => {
-            assert_eq!(loaded.text, text);
+            assert_eq!(loaded.texts.main, text);
             let froms = loaded.rules.origins.iter().flat_map(|origin| &origin.from);
             for from in froms {
                 let From::Network(network) = from else {
