@@ -12,7 +12,8 @@ use tokio::{
 use super::{
     Tasks,
     control::{Answer, LONGEST_REQUEST, Refused, Request},
-    reload::{Caller, House},
+    house::House,
+    reload::Caller,
 };
 use crate::net::LocalListener;
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::reload::House;
+use super::house::House;
 use crate::session::AUDIT;
 
 /// Announces the policy again whenever an origin has expired, so that its sessions decide again, and renews the

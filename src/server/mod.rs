@@ -14,6 +14,7 @@ mod certificate;
 mod clock;
 pub mod control;
 mod guard;
+mod house;
 mod http;
 mod logging;
 pub mod people;
@@ -43,8 +44,9 @@ pub(crate) use start::upstream;
 pub use tasks::Tasks;
 
 use accept::Entrance;
+use house::House;
 use http::Pages;
-use reload::{Caller, House};
+use reload::Caller;
 use start::Open;
 use systemd::Pulse;
 

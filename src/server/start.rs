@@ -19,7 +19,8 @@ use super::{
     COMMIT, Configuration, Logging, NUMBER,
     audit::AuditError,
     certificate::{Certificate, upstream_tls},
-    reload::{House, InForce, declared},
+    house::{House, InForce},
+    reload::declared,
     source,
     upstreams::Doors,
 };

@@ -20,8 +20,9 @@ use tokio::{
 use super::{
     admin,
     control::{self, Answer, Refused, Request},
+    house::House,
     http,
-    reload::{Caller, House},
+    reload::Caller,
     *,
 };
 use crate::{config::Overrides, wire::mysql::Packet};

@@ -1,0 +1,152 @@
+//! The house: all that is in force, and what it tells of itself. Floor 4. How another configuration takes its place is `reload`'s.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::{
+    sync::{self, watch},
+    time::Instant,
+};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{
+    Logging,
+    certificate::Certificate,
+    control::Listing,
+    people::{LoginAnswer, SessionAnswer},
+    source::Source,
+    status::{ListenerStatus, Status, figures, rfc3339},
+    upstreams::Doors,
+    why_answer::{BadQuestion, DAEMON, WhyAnswer, WhyRequest},
+};
+use crate::{
+    config::{Limits, Settings},
+    session::{AUDIT, Gateway, Standing},
+};
+
+/// All that a reload changes, and what it is compared with.
+pub(super) struct House {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) doors: Arc<Doors>,
+    pub(super) source: Source,
+    pub(super) logging: Logging,
+    pub(super) standing: watch::Sender<Standing>,
+    pub(super) tls: watch::Sender<Arc<ServerConfig>>,
+    pub(super) limits: watch::Sender<Limits>,
+    pub(super) in_force: Mutex<InForce>,
+    pub(super) one_at_a_time: sync::Mutex<()>,
+    pub(super) began: Instant,
+}
+
+/// What holds now.
+pub(super) struct InForce {
+    /// Those of the start, as far as a reload does not change them.
+    pub(super) settings: Settings,
+    pub(super) certificate: Certificate,
+    pub(super) loaded: SystemTime,
+    pub(super) source: String,
+    /// Why the last attempt to use the file failed.
+    pub(super) problem: Option<String>,
+}
+
+impl House {
+    pub(super) fn why(&self, question: &WhyRequest) -> Result<WhyAnswer, BadQuestion> {
+        let policy = Arc::clone(&self.standing.borrow().policy);
+        let listeners: Vec<_> = self
+            .doors
+            .iter()
+            .map(|door| Arc::clone(&door.settings))
+            .collect();
+        let answer = WhyAnswer::of(&policy, &listeners, question, SystemTime::now(), DAEMON)?;
+        Ok(WhyAnswer {
+            loaded: Some(rfc3339(self.lock().loaded)),
+            ..answer
+        })
+    }
+
+    pub(super) async fn status(&self) -> Status {
+        self.doors.ask().await;
+        let now = SystemTime::now();
+        let (origins, refusals) = figures(&self.gateway.meters);
+        let listeners = self.doors.iter().map(|door| ListenerStatus {
+            name: door.settings.name.to_string(),
+            protocol: door.settings.protocol.label().to_owned(),
+            listen: door
+                .settings
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            upstream: door.upstream.to_string(),
+            upstream_up: door.meters.upstream_is_up() == Some(true),
+        });
+        let in_force = self.lock();
+        Status {
+            version: super::VERSION.to_owned(),
+            generation: self.standing.borrow().policy.generation(),
+            loaded: rfc3339(in_force.loaded),
+            source: in_force.source.clone(),
+            problem: in_force.problem.clone(),
+            uptime_seconds: self.began.elapsed().as_secs(),
+            sessions: origins.iter().map(|origin| origin.sessions).sum(),
+            listeners: listeners.collect(),
+            certificate: in_force.certificate.status(now),
+            origins,
+            refusals,
+        }
+    }
+
+    pub(super) fn live_sessions(&self) -> Listing<SessionAnswer> {
+        let now = SystemTime::now();
+        let sessions = self.gateway.sessions();
+        let items = sessions.iter().map(|line| SessionAnswer::of(line, now));
+        Listing {
+            items: items.collect(),
+        }
+    }
+
+    /// Has a session end at its next message. `false`: there is none of this number.
+    pub(super) fn end_session(&self, id: u64) -> bool {
+        let found = self.gateway.end_session(id);
+        if found {
+            // it finds out by being decided again
+            self.standing.send_modify(|_the_same| {});
+            tracing::info!(target: AUDIT, event = "session_ended_by_operator", id);
+        }
+        found
+    }
+
+    pub(super) fn logins(&self) -> Listing<LoginAnswer> {
+        let logins = self.gateway.logins();
+        Listing {
+            items: logins.iter().map(LoginAnswer::of).collect(),
+        }
+    }
+
+    /// For the service manager's status.
+    pub(super) fn in_a_line(&self) -> String {
+        let standing = self.standing.borrow();
+        let (generation, origins) = (
+            standing.policy.generation(),
+            standing.policy.origins().len(),
+        );
+        let trouble = if self.lock().problem.is_some() {
+            "; the file has errors, see doorward status"
+        } else {
+            ""
+        };
+        format!("generation {generation}, {origins} origins{trouble}")
+    }
+
+    /// How many sessions are live.
+    pub(super) fn sessions(&self) -> u64 {
+        let origins = self.gateway.meters.origins();
+        origins.iter().map(|origin| origin.sessions).sum()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
