@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{gate::Source, references::Reference};
 
-/// A token bucket: `rate` a second, as many at once.
+/// A token bucket: so many in a time, as many at once.
 #[derive(Debug)]
 pub(super) struct Bucket {
     tokens: f64,
@@ -21,11 +21,18 @@ impl Bucket {
         }
     }
 
-    /// Takes one token, if there is one.
+    /// Takes one token of `rate` a second, if there is one.
     pub(super) fn take(&mut self, rate: u32, now: Instant) -> bool {
+        self.take_of(rate, Duration::from_secs(1), now)
+    }
+
+    /// Takes one token of `most` in a time, if there is one.
+    pub(super) fn take_of(&mut self, most: u32, within: Duration, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.filled);
         self.filled = now;
-        self.tokens = (self.tokens + since.as_secs_f64() * f64::from(rate)).min(f64::from(rate));
+        let full = f64::from(most);
+        let refill = since.as_secs_f64() / within.as_secs_f64() * full;
+        self.tokens = (self.tokens + refill).min(full);
         let has = self.tokens >= 1.0;
         if has {
             self.tokens -= 1.0;

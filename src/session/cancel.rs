@@ -18,7 +18,7 @@ use super::{
     budget::{Bucket, Buckets},
     gate::Source,
     stages::Cancelling,
-    tenure::Snapshot,
+    standing::Snapshot,
 };
 use crate::{policy::Permit, wire::postgres::CancelKey};
 

@@ -145,19 +145,16 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
             ends: tenure.warn(),
         }));
     }
-    let considered = |claim: Claim, ends| {
-        let prospect = tenure.consider(claim.clone());
-        prospect.map_err(|denial| {
-            Box::new(Denied {
-                claim,
-                refusal: denial.into(),
-                ends,
-            })
-        })
+    let denied = |claim, denial: Denial, ends| {
+        Verdict::Denied(Box::new(Denied {
+            claim,
+            refusal: denial.into(),
+            ends,
+        }))
     };
-    let passes = |claim| match considered(claim, false) {
+    let passes = |claim: Claim| match tenure.consider(claim.clone()) {
         Ok(prospect) => Verdict::Passes(Some(prospect)),
-        Err(denied) => Verdict::Denied(denied),
+        Err(denial) => denied(claim, denial, false),
     };
     match asked {
         Asked::InitDb(database) => passes(Claim {
@@ -177,9 +174,9 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
                 replication: None,
                 ..claim
             };
-            match considered(claim, true) {
+            match tenure.consider_login(claim.clone()) {
                 Ok(prospect) => Verdict::Becomes(command, prospect),
-                Err(denied) => Verdict::Denied(denied),
+                Err(denial) => denied(claim, denial, true),
             }
         }
         Asked::Stop | Asked::Other => Verdict::Passes(None),
@@ -238,7 +235,7 @@ async fn change_user(
         }
         Err((LoginError::Refused { errno }, _)) => {
             conversation.dealt_with();
-            tenure.refused_by_server(errno);
+            tenure.refused_by_server(prospect.claim(), errno);
             None
         }
         Err((error, sequence)) => {

@@ -130,7 +130,7 @@ impl No {
             // the server has said it itself
             LoginError::Refused { sqlstate } => {
                 if sqlstate.is_some_and(|code| code.as_str().starts_with(INVALID_AUTHORIZATION)) {
-                    tenure.meters().auth_failure();
+                    tenure.disbelieved(&tenure.claim);
                 }
                 Self::silent(Refusal::UpstreamRefused(text))
             }

@@ -187,10 +187,10 @@ impl Agreed {
 }
 
 impl Tenure {
-    /// The server has not believed the client, or refused it otherwise.
-    pub(super) fn refused_by_server(&self, errno: u16) {
+    /// The server has not believed the claim, or refused it otherwise.
+    pub(super) fn refused_by_server(&self, claim: &Claim, errno: u16) {
         if errno == ACCESS_DENIED {
-            self.meters().auth_failure();
+            self.disbelieved(claim);
         }
     }
 }
@@ -201,7 +201,7 @@ impl No {
         match error {
             // the server has said it itself
             LoginError::Refused { errno } => {
-                tenure.refused_by_server(errno);
+                tenure.refused_by_server(&tenure.claim, errno);
                 Self::silent(Refusal::UpstreamRefused(text))
             }
             LoginError::NoChallenge => Self::told(Refusal::NoChallenge),

@@ -14,6 +14,7 @@ mod bans;
 mod budget;
 mod cancel;
 mod command;
+mod failures;
 mod gate;
 mod greet_mysql;
 mod greet_postgres;
@@ -21,7 +22,6 @@ mod login;
 mod login_mysql;
 mod logins;
 mod mysql_server;
-mod notice;
 mod record;
 mod references;
 mod refusal;
@@ -30,6 +30,7 @@ mod report;
 mod roll;
 mod seats;
 mod stages;
+mod standing;
 mod table;
 mod tenure;
 mod term;
@@ -55,7 +56,7 @@ pub use record::{AUDIT, AUDIT_ONLY, Record};
 pub use references::KeptRefusal;
 pub use roll::SessionLine;
 pub use stages::Accepted;
-pub use tenure::Standing;
+pub use standing::Standing;
 
 use crate::{
     config::{Limits, Listener},

@@ -21,7 +21,8 @@ use super::{
     greet_postgres::greet_postgres,
     refusal::Refusal,
     report::Refused,
-    tenure::{Snapshot, Tenure},
+    standing::Snapshot,
+    tenure::Tenure,
 };
 use crate::{
     config::Protocol,

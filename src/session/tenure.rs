@@ -10,57 +10,27 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Door, Gateway,
     cancel::stop_statement,
-    notice::Notice,
     references::{Happened, Reference},
     refusal::{self, Names},
     roll::Enrolled,
     seats::{Reserve, Resettle, Seat},
+    standing::{Notice, Snapshot, Standing},
     table::Registration,
     term::Term,
 };
 use crate::{
     config::Protocol,
     meter::OriginMeters,
-    net::{ClientTrust, Stream},
-    policy::{Certificate, Claim, Denial, OnRevoke, Permit, Policy, Reason, Validity},
+    net::ClientTrust,
+    policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason, Validity},
     protocol::Words,
     wire::postgres::CancelKey,
 };
-
-/// What is in force: the policy, whose word for clients it goes by, and once the gateway is ending, the moment by which sessions
-/// have to be gone. Travels in a `watch`: a snapshot and a notice of change in one.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    pub policy: Arc<Policy>,
-    pub trust: Arc<ClientTrust>,
-    pub closing: Option<Instant>,
-}
-
-/// What stood at a moment, and the notice of what changes after it.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) standing: Standing,
-    notice: watch::Receiver<Standing>,
-}
-
-impl Snapshot {
-    pub(super) fn take(gateway: &Gateway) -> Self {
-        let mut notice = gateway.standing.clone();
-        let standing = notice.borrow_and_update().clone();
-        Self { standing, notice }
-    }
-
-    /// What the client has shown of itself, and what it is worth.
-    pub(super) fn shown_by(&self, client: &Stream) -> Option<Certificate> {
-        let trust = &self.standing.trust;
-        trust.certificate(client.client_chain(), SystemTime::now())
-    }
-}
 
 /// The admitted session: who it is, by which permit, in which seat.
 pub(super) struct Tenure {
@@ -312,6 +282,22 @@ impl Tenure {
         })
     }
 
+    /// The same of a claim that the server will be asked to believe anew, which is another try at a password.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn consider_login(&self, claim: Claim) -> Result<Prospect, Denial> {
+        let prospect = self.consider(claim)?;
+        let origin = prospect.permit.origin().filter(|origin| !origin.observe);
+        match origin.filter(|origin| self.gateway.seats.bar(origin, &prospect.claim)) {
+            None => Ok(prospect),
+            Some(origin) => Err(Denial {
+                reason: Reason::LimitRate,
+                rule: Some(Arc::clone(&origin.name)),
+            }),
+        }
+    }
+
     /// The session is now what it was considered as. Tells whether it belongs to other meters.
     ///
     /// While the server was asked, the policy may have changed, and been asked of the session as it was: then it is asked again.
@@ -401,6 +387,12 @@ impl Tenure {
     /// The meters of the origin that admits the session now.
     pub(super) fn meters(&self) -> Arc<OriginMeters> {
         Arc::clone(&self.meters)
+    }
+
+    /// The database has not believed the claim's user.
+    pub(super) fn disbelieved(&self, claim: &Claim) {
+        self.meters.auth_failure();
+        self.gateway.seats.failures.note(claim, Instant::now());
     }
 
     /// The database has said yes: the session is in the roll from now on.

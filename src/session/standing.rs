@@ -1,13 +1,49 @@
-//! The notice that the policy in force has changed, as each session holds it. Floor 3.
+//! What is in force, as each session sees it, and the notice that it has changed. Floor 3.
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
+    time::SystemTime,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::Standing;
+use super::Gateway;
+use crate::{
+    net::{ClientTrust, Stream},
+    policy::{Certificate, Policy},
+};
+
+/// What is in force: the policy, whose word for clients it goes by, and once the gateway is ending, the moment by which sessions
+/// have to be gone. Travels in a `watch`: a snapshot and a notice of change in one.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub policy: Arc<Policy>,
+    pub trust: Arc<ClientTrust>,
+    pub closing: Option<Instant>,
+}
+
+/// What stood at a moment, and the notice of what changes after it.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) standing: Standing,
+    pub(super) notice: watch::Receiver<Standing>,
+}
+
+impl Snapshot {
+    pub(super) fn take(gateway: &Gateway) -> Self {
+        let mut notice = gateway.standing.clone();
+        let standing = notice.borrow_and_update().clone();
+        Self { standing, notice }
+    }
+
+    /// What the client has shown of itself, and what it is worth.
+    pub(super) fn shown_by(&self, client: &Stream) -> Option<Certificate> {
+        let trust = &self.standing.trust;
+        trust.certificate(client.client_chain(), SystemTime::now())
+    }
+}
 
 type Bell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
