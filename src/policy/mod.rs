@@ -18,6 +18,7 @@ mod rehearsal;
 mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
+mod temporary;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -36,6 +37,7 @@ pub use proof::Proof;
 pub use reason::{Denial, Reason};
 pub use rehearsal::{Expected, Mismatch, Rehearsal};
 pub use rules::{Answer, Ban, Ceiling, NamedNetwork, Observe, OnRevoke, Require, Rules, Strangers};
+pub use temporary::AboveCeiling;
 
 /// An immutable set of rules, indexed for looking up addresses. Made anew whenever a rule or what DNS says of it changes.
 #[derive(Debug)]
