@@ -26,6 +26,7 @@ mod harness;
 mod harness_works;
 mod import;
 mod invariants;
+mod learned;
 mod limits;
 mod mysql_clients_work;
 mod mysql_commands;
