@@ -5,6 +5,8 @@
 mod cert;
 mod check;
 mod check_mysql;
+mod connect;
+mod connect_lines;
 mod daemon;
 mod import;
 mod learn;
@@ -21,6 +23,8 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cert::{CertArgs, CertCommand, IssueArgs};
+pub use connect::ConnectArgs;
+pub use connect_lines::Client;
 pub use import::{ImportArgs, ImportFormat, ImportProtocol};
 pub use output::Output;
 
@@ -125,6 +129,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Put the changed allowlist in force
     Reload(ReloadArgs),
+    /// Print the lines that a client needs
+    Connect(ConnectArgs),
     /// Make an allowlist of what another gatekeeper has: `pg_hba.conf`, MySQL's accounts, a firewall
     Import(ImportArgs),
     /// Show who is connected and where the time goes
@@ -278,6 +284,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Check(arguments) => check::run(arguments, &cli.global, &mut output),
         Command::Why(arguments) => why::run(arguments, &cli.global, &mut output),
         Command::Run(arguments) => run::run(arguments, &cli.global, &mut output),
+        Command::Connect(arguments) => connect::run(arguments, &cli.global, &mut output),
         Command::Import(arguments) => import::run(arguments, &mut output),
         Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),

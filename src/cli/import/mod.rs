@@ -52,7 +52,7 @@ pub struct ImportArgs {
     /// The listener's name
     #[arg(long, value_name = "NAME")]
     pub listener: Option<String>,
-    /// Where it accepts connections; may be repeated [default: 0.0.0.0:6432, or 0.0.0.0:6306 for MySQL]
+    /// Where it accepts connections; may be repeated [default: 0.0.0.0:6432, or 0.0.0.0:3307 for MySQL]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Vec<String>,
     /// The database behind it [default: 127.0.0.1 and its usual port]
@@ -258,7 +258,7 @@ impl ImportArgs {
         let protocol = self.protocol();
         let (name, listen, upstream) = match protocol {
             Protocol::Postgres => ("pg", "0.0.0.0:6432", "127.0.0.1:5432"),
-            Protocol::Mysql => ("mysql", "0.0.0.0:6306", "127.0.0.1:3306"),
+            Protocol::Mysql => ("mysql", "0.0.0.0:3307", "127.0.0.1:3306"),
         };
         let listen = if self.listen.is_empty() {
             vec![listen.to_owned()]

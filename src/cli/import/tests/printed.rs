@@ -171,7 +171,7 @@ version: 1
 listeners:
   - name: mysql
     protocol: mysql
-    listen: ["0.0.0.0:6306"]
+    listen: ["0.0.0.0:3307"]
     upstream: "127.0.0.1:3306"
 origins:
   - name: db
@@ -263,7 +263,7 @@ version: 1
 listeners:
   - name: mysql
     protocol: mysql
-    listen: ["0.0.0.0:6306"]
+    listen: ["0.0.0.0:3307"]
     upstream: "127.0.0.1:3306"
 origins:
   - name: erp
