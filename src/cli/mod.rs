@@ -238,18 +238,32 @@ pub struct CheckArgs {
 #[derive(Clone, Debug, Args)]
 pub struct WhyArgs {
     /// Where the client connects from
-    pub address: String,
-    #[arg(long)]
-    pub user: String,
+    #[arg(required_unless_present = "reference")]
+    pub address: Option<String>,
+    /// What a refused client was told instead of the reason: eight characters
+    #[arg(
+        long = "ref",
+        value_name = "REF",
+        conflicts_with_all = ["address", "user", "database", "listener", "tls", "replication", "at", "resolve", "certificate", "shown"]
+    )]
+    pub reference: Option<String>,
+    #[arg(long, required_unless_present = "reference")]
+    pub user: Option<String>,
     /// When absent the user's name, as PostgreSQL does; on MySQL none
     #[arg(long)]
     pub database: Option<String>,
     /// May be left out when there is one
     #[arg(long)]
     pub listener: Option<String>,
-    /// The connection is encrypted
-    #[arg(long)]
-    pub tls: bool,
+    /// The connection is encrypted, by TLS 1.3 or the version that is given
+    #[arg(
+        long,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1.3"
+    )]
+    pub tls: Option<String>,
     /// The connection replicates: physical (as --replication alone says) or logical; on MySQL --replication alone
     #[arg(
         long,
@@ -262,6 +276,29 @@ pub struct WhyArgs {
     /// Another time than now, as RFC 3339 has it
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// The client shows the certificate of this PEM file, its chain behind it; it is judged by the CAs of `tls.client_ca`
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub shown: ShownArgs,
+    /// Addresses that stand in for DNS; may be repeated
+    #[arg(long, value_name = "HOST=ADDRESS")]
+    pub resolve: Vec<String>,
+}
+
+/// A certificate in words; it counts as valid.
+#[derive(Clone, Debug, Args)]
+#[group(id = "shown", multiple = true, conflicts_with = "certificate")]
+pub struct ShownArgs {
+    /// The client shows a valid certificate with this DNS name; may be repeated
+    #[arg(long = "certificate-dns", value_name = "NAME")]
+    pub dns: Vec<String>,
+    /// The client shows a valid certificate with this URI; may be repeated
+    #[arg(long = "certificate-uri", value_name = "URI")]
+    pub uri: Vec<String>,
+    /// The client shows the valid certificate of this SHA-256
+    #[arg(long = "certificate-sha256", value_name = "HEX")]
+    pub sha256: Option<String>,
 }
 
 /// Runs what the command line asks for. Ends by returning; the caller exits.

@@ -39,6 +39,7 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
         }
         Answer::Status(_)
         | Answer::Why(_)
+        | Answer::Refusal(_)
         | Answer::Sessions(_)
         | Answer::Logins(_)
         | Answer::Done => {

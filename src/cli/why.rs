@@ -2,28 +2,37 @@
 //!
 //! The daemon answers where one runs and no file is named; otherwise the file does, by the same code.
 
-use std::{path::Path, time::SystemTime};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::SystemTime};
 
-use super::{Exit, Format, Global, Output, WhyArgs};
+use tokio::runtime;
+
+use super::{Exit, Global, Output, WhyArgs, daemon};
 use crate::{
-    config::{self, Environment, LoadError},
-    policy::{Condition, Hosts, Policy},
+    config::{self, Environment, LoadError, Settings},
+    net::{
+        ClientTrust,
+        resolver::{self, Wanted},
+        tls::{self, TlsError},
+    },
+    policy::{Condition, Hosts, Policy, Rules},
     server::{
-        control::{self, Answer, AskError, Refused},
-        why_answer::{TriedAnswer, WhyAnswer, WhyRequest},
+        control::{self, Answer, AskError, Refused, Request},
+        people::RefusalAnswer,
+        why_answer::{Ground, Shows, TriedAnswer, WhyAnswer, WhyRequest},
     },
 };
 
 /// Answers with 0 for yes and 3 for no.
 pub(super) fn run(arguments: &WhyArgs, global: &Global, output: &mut Output<'_>) -> Exit {
-    let request = WhyRequest {
-        address: arguments.address.clone(),
-        user: arguments.user.clone(),
-        database: arguments.database.clone(),
-        listener: arguments.listener.clone(),
-        tls: arguments.tls,
-        replication: arguments.replication.clone(),
-        at: arguments.at.clone(),
+    if let Some(reference) = &arguments.reference {
+        return refusal(reference, global, output);
+    }
+    let request = match request(arguments) {
+        Ok(request) => request,
+        Err((exit, text)) => {
+            output.complain(format_args!("error: {text}"));
+            return exit;
+        }
     };
     let answered = match &global.config {
         Some(file) => from_file(file, &request, output),
@@ -34,16 +43,62 @@ pub(super) fn run(arguments: &WhyArgs, global: &Global, output: &mut Output<'_>)
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
-    match output.format {
-        Format::Json => output.say_json(&answer),
-        Format::Human if output.quiet => {}
-        Format::Human => output.say(render(&answer, output.color)),
+    let color = output.color;
+    output.answer(&answer, || render(&answer, color));
+    verdict(&answer)
+}
+
+const fn exit_of(allows: bool) -> Exit {
+    if allows { Exit::Fine } else { Exit::No }
+}
+
+fn verdict(answer: &WhyAnswer) -> Exit {
+    exit_of(answer.allows())
+}
+
+/// What the command line asks, as far as it can be read here.
+fn request(arguments: &WhyArgs) -> Result<WhyRequest, (Exit, String)> {
+    let shown = &arguments.shown;
+    let named = !shown.dns.is_empty() || !shown.uri.is_empty() || shown.sha256.is_some();
+    let certificate = match &arguments.certificate {
+        Some(file) => Some(Shows::chain(
+            &tls::certificates(file).map_err(|error| of_tls(&error))?,
+        )),
+        None => named.then(|| Shows::Names {
+            dns: shown.dns.clone(),
+            uri: shown.uri.clone(),
+            sha256: shown.sha256.clone(),
+        }),
+    };
+    let mut resolve: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for text in &arguments.resolve {
+        let Some((host, address)) = text.split_once('=') else {
+            let text = format!("`{text}` is not HOST=ADDRESS, as db.example.com=192.0.2.7 is");
+            return Err((Exit::Usage, text));
+        };
+        let addresses = resolve.entry(host.to_owned()).or_default();
+        addresses.extend(address.split(',').map(str::to_owned));
     }
-    if answer.allows() {
-        Exit::Fine
+    Ok(WhyRequest {
+        address: arguments.address.clone().unwrap_or_default(),
+        user: arguments.user.clone().unwrap_or_default(),
+        database: arguments.database.clone(),
+        listener: arguments.listener.clone(),
+        tls: arguments.tls.clone(),
+        replication: arguments.replication.clone(),
+        certificate,
+        at: arguments.at.clone(),
+        resolve,
+    })
+}
+
+fn of_tls(error: &TlsError) -> (Exit, String) {
+    let exit = if error.is_permission() {
+        Exit::NotPermitted
     } else {
-        Exit::No
-    }
+        Exit::Configuration
+    };
+    (exit, error.to_string())
 }
 
 fn from_file(
@@ -61,13 +116,47 @@ fn from_file(
             return Err(Exit::from(&error));
         }
     };
-    let listeners = loaded.settings.listeners;
-    let policy = Policy::new(loaded.rules, &Hosts::default(), 0);
+    let (settings, rules) = (loaded.settings, loaded.rules);
+    let trust = match (&settings.tls.client_ca, &request.certificate) {
+        // names count as valid: nobody has to be believed
+        (Some(ca), Some(Shows::Chain(_))) => ClientTrust::read(ca, settings.tls.crl.as_deref()),
+        (Some(ca), _) => Ok(ClientTrust::read(ca, None).unwrap_or_default()),
+        (None, _) => Ok(ClientTrust::default()),
+    };
+    let trust = trust.map_err(|error| {
+        let (exit, text) = of_tls(&error);
+        output.complain(format_args!("error: {text}"));
+        exit
+    })?;
+    let hosts = look_up(&rules, &settings, request);
+    let policy = Policy::new(rules, &hosts, 0);
     let source = format!("file {}", path.display());
-    WhyAnswer::of(&policy, &listeners, request, SystemTime::now(), &source).map_err(|question| {
+    let ground = Ground {
+        policy: &policy,
+        trust: &trust,
+        listeners: &settings.listeners,
+        source: &source,
+    };
+    WhyAnswer::of(ground, request, SystemTime::now()).map_err(|question| {
         output.complain(format_args!("error: {question}"));
         Exit::Usage
     })
+}
+
+/// What DNS says of the hosts that the command line says nothing of.
+fn look_up(rules: &Rules, settings: &Settings, request: &WhyRequest) -> Hosts {
+    let mut hosts = rules.hosts();
+    hosts.retain(|host| !request.resolve.contains_key(&**host));
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let Some(runtime) = runtime.ok().filter(|_| !hosts.is_empty()) else {
+        return Hosts::default();
+    };
+    let wanted = Wanted {
+        hosts,
+        servers: settings.resolver.servers.clone(),
+        max_stale: settings.resolver.max_stale,
+    };
+    runtime.block_on(resolver::look_up(&wanted)).hosts
 }
 
 /// `None` where no daemon runs and none was named.
@@ -82,7 +171,7 @@ fn from_daemon(
         |socket| vec![socket.clone()],
     );
     for socket in sockets {
-        let error = match control::ask(&socket, &control::Request::Why(request.clone())) {
+        let error = match control::ask(&socket, &Request::Why(Box::new(request.clone()))) {
             Ok(Answer::Why(answer)) => return Some(Ok(*answer)),
             Ok(Answer::Refused { why, text }) => {
                 output.complain(format_args!("error: {text}"));
@@ -92,13 +181,7 @@ fn from_daemon(
                     Refused::Configuration | Refused::AsksForYes => Exit::Failed,
                 }));
             }
-            Ok(
-                Answer::Status(_)
-                | Answer::Reloaded(_)
-                | Answer::Sessions(_)
-                | Answer::Logins(_)
-                | Answer::Done,
-            ) => AskError::NoAnswer("it answers another question".to_owned()),
+            Ok(_) => AskError::NoAnswer("it answers another question".to_owned()),
             Err(error) => error,
         };
         if named.is_some() {
@@ -116,12 +199,66 @@ fn from_daemon(
     None
 }
 
+/// What became of somebody, and what would become of the same connection now. Only the daemon remembers.
+fn refusal(reference: &str, global: &Global, output: &mut Output<'_>) -> Exit {
+    let request = Request::Refusal {
+        reference: reference.to_owned(),
+    };
+    match daemon::ask_for::<Box<RefusalAnswer>>(global, &request, output) {
+        Ok(refusal) => {
+            let color = output.color;
+            output.answer(&refusal, || render_refusal(&refusal, color));
+            exit_of(refusal.now.as_ref().is_some_and(WhyAnswer::allows))
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn render_refusal(refusal: &RefusalAnswer, color: bool) -> String {
+    let RefusalAnswer {
+        reference,
+        listener,
+        address,
+        reason,
+        times,
+        last,
+        ..
+    } = refusal;
+    let times = match times {
+        1 => format!("once, at {last}"),
+        times => format!("{times} times since {}, last at {last}", refusal.first),
+    };
+    let mut lines = vec![format!("{reference}: {reason}, {times}")];
+    let mut who = format!("  {address} on listener {listener}");
+    if let Some(named) = &refusal.who {
+        // writing into a text cannot fail
+        let _whole = write!(who, ", user `{}`", named.user.escape_debug());
+        if let Some(database) = &named.database {
+            let _whole = write!(who, ", database `{}`", database.escape_debug());
+        }
+        who.push_str(match &named.tls {
+            Some(_) => ", encrypted",
+            None => ", not encrypted",
+        });
+    }
+    lines.push(who);
+    lines.push(format!("  {}", refusal.cause));
+    if let Some(now) = &refusal.now {
+        lines.push("now:".to_owned());
+        lines.push(render(now, color));
+    }
+    lines.join("\n")
+}
+
 fn render(answer: &WhyAnswer, color: bool) -> String {
     let origin = answer.origin.as_deref();
     let (tone, head) = if answer.allows() {
         (
             "\x1b[1;32m",
-            format!("ALLOW  by \"{}\"", origin.unwrap_or_default()),
+            match origin {
+                Some(origin) => format!("ALLOW  by \"{origin}\""),
+                None => "ALLOW  by `observe` alone".to_owned(),
+            },
         )
     } else {
         ("\x1b[1;31m", format!("DENY  {}", answer.reason))
@@ -134,6 +271,11 @@ fn render(answer: &WhyAnswer, color: bool) -> String {
     };
     let mut lines = vec![format!("{tone}{head:<HEAD$}{plain} ({who})")];
     lines.extend(table(answer));
+    if let Some(reason) = &answer.would_deny {
+        lines.push(format!(
+            "observed: without the observation it would be refused: {reason}"
+        ));
+    }
     if let Some(mend) = &answer.mend {
         lines.push(format!("mend: {mend}"));
     }
@@ -151,7 +293,7 @@ fn table(answer: &WhyAnswer) -> Vec<String> {
             ALWAYS.contains(condition)
                 || answer.tried.iter().any(|tried| {
                     let outcome = tried.conditions.get(condition.label()).map(String::as_str);
-                    matches!(outcome, Some("holds" | "fails"))
+                    matches!(outcome, Some("holds" | "fails" | "on_trial"))
                 })
         })
         .collect();
@@ -160,20 +302,39 @@ fn table(answer: &WhyAnswer) -> Vec<String> {
         .iter()
         .map(|tried| tried.origin.chars().count());
     let width = names.max().unwrap_or(0).max("origin".len());
+    let places = answer
+        .tried
+        .iter()
+        .map(|tried| place(tried).chars().count());
+    let before = places.max().unwrap_or(0).max("line".len());
     let labels: Vec<_> = columns.iter().map(|condition| condition.label()).collect();
     let head = format!(
-        "  line  {:width$}  {}  first failure",
+        "  {:>before$}  {:width$}  {}  first failure",
+        "line",
         "origin",
         labels.join("  ")
     );
     let rows = answer
         .tried
         .iter()
-        .map(|tried| row(tried, &columns, width, answer));
+        .map(|tried| row(tried, &columns, (before, width), answer));
     std::iter::once(head).chain(rows).collect()
 }
 
-fn row(tried: &TriedAnswer, columns: &[Condition], width: usize, answer: &WhyAnswer) -> String {
+/// Where an origin stands.
+fn place(tried: &TriedAnswer) -> String {
+    match &tried.file {
+        Some(file) => format!("{file}:{}", tried.line),
+        None => tried.line.to_string(),
+    }
+}
+
+fn row(
+    tried: &TriedAnswer,
+    columns: &[Condition],
+    (before, width): (usize, usize),
+    answer: &WhyAnswer,
+) -> String {
     // the miss that the reason is of
     let decisive = answer.origin.as_ref() == Some(&tried.origin);
     let marks: Vec<_> = columns
@@ -183,6 +344,7 @@ fn row(tried: &TriedAnswer, columns: &[Condition], width: usize, answer: &WhyAns
                 Some("holds") => "yes",
                 Some("fails") if decisive => "NO",
                 Some("fails") => "no",
+                Some("on_trial") => "try",
                 Some("unasked") => "-",
                 Some(_) | None => ".",
             };
@@ -194,8 +356,9 @@ fn row(tried: &TriedAnswer, columns: &[Condition], width: usize, answer: &WhyAns
         tried.because.as_deref().unwrap_or_default(),
     );
     let row = format!(
-        "  {:>4}  {:width$}  {marks}  {because}",
-        tried.line, tried.origin
+        "  {:>before$}  {:width$}  {marks}  {because}",
+        place(tried),
+        tried.origin
     );
     row.trim_end().to_owned()
 }
@@ -212,175 +375,5 @@ const ALWAYS: [Condition; 4] = [
 const HEAD: usize = 54;
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::cli::{Cli, Command};
-
-    const FILE: &str = "version: 1
-listeners:
-  - {name: pg, protocol: postgres, listen: '127.0.0.1:6432', upstream: '127.0.0.1:5432'}
-origins:
-  - {name: office, from: [198.51.100.0/24]}
-  - {name: web, from: [203.0.113.9], users: [app], databases: [shop]}
-deny:
-  - {name: old-vps, from: [192.0.2.44]}
-";
-
-    const MYSQL: &str = "version: 1
-listeners:
-  - {name: my, protocol: mysql, listen: '127.0.0.1:6306', upstream: /run/mysqld}
-origins:
-  - {name: web, from: [203.0.113.9], users: [app], databases: [shop]}
-  - {name: replica, from: [203.0.113.8], users: [repl], replication: true}
-";
-
-    /// Exit, standard output and standard error of `doorward why`.
-    fn why(arguments: &str) -> (Exit, String, String) {
-        why_by(FILE, arguments)
-    }
-
-    fn why_by(text: &str, arguments: &str) -> (Exit, String, String) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("allowlist.yaml");
-        std::fs::write(&file, text).unwrap();
-        let given = format!("doorward why --config {} {arguments}", file.display());
-        let cli = Cli::try_parse_from(given.split(' ')).unwrap();
-        let Command::Why(arguments) = &cli.command else {
-            panic!("not why");
-        };
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut output = Output::new(&cli.global, &mut out, &mut err);
-        output.color = false;
-        let exit = run(arguments, &cli.global, &mut output);
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (
-            exit,
-            text(out).replace(&file.display().to_string(), "FILE"),
-            text(err),
-        )
-    }
-
-    #[test]
-    fn a_refusal_shows_every_origin_and_what_would_mend_it() {
-        let (exit, out, err) = why("203.0.113.9 --user app --database shop");
-        assert_eq!((exit, err.as_str()), (Exit::No, ""));
-        let expected = "DENY  tls_required                                     (file FILE)
-  line  origin  from  user  database  tls  first failure
-     5  office  no    .     .         .    203.0.113.9 is not in 198.51.100.0/24
-     6  web     yes   yes   yes       NO   the connection is not encrypted
-mend: the client needs sslmode=verify-full
-";
-        assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn a_yes_ends_with_zero_and_names_the_origin() {
-        let (exit, out, _) = why("::ffff:203.0.113.9 --user app --database shop --tls");
-        assert_eq!(exit, Exit::Fine);
-        assert!(out.starts_with("ALLOW  by \"web\""), "{out}");
-    }
-
-    #[test]
-    fn a_program_reads_verdict_reason_origin_and_what_was_tried() {
-        let (exit, out, _) = why("203.0.113.9 --user app --tls --format json");
-        assert_eq!(exit, Exit::No);
-        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(json["verdict"], "deny");
-        assert_eq!(
-            json["reason"], "database_not_allowed",
-            "the database is the user's name"
-        );
-        assert_eq!(json["origin"], "web");
-        assert_eq!(json["would_deny"], serde_json::Value::Null);
-        assert_eq!(json["source"], "file FILE");
-        assert_eq!(json["tried"][1]["line"], 6);
-        assert_eq!(json["tried"][1]["first_failure"], "database");
-        assert_eq!(json["tried"][1]["conditions"]["user"], "holds");
-        assert_eq!(json["tried"][0]["conditions"]["user"], "not_tried");
-    }
-
-    #[test]
-    fn every_refusal_says_what_would_mend_it() {
-        for (asked, mend) in [
-            (
-                "203.0.113.9 --user eva --tls",
-                "\"web\" (line 6) needs `eva` in its `users`",
-            ),
-            (
-                "203.0.113.9 --user app --tls",
-                "\"web\" (line 6) needs `app` in its `databases`",
-            ),
-            (
-                "192.0.2.44 --user app --tls",
-                "the deny rule \"old-vps\" must go",
-            ),
-            (
-                "192.0.2.1 --user app --tls",
-                "an origin must name 192.0.2.1",
-            ),
-            (
-                "203.0.113.9 --user app --tls --replication",
-                "`replication: physical`",
-            ),
-        ] {
-            let (exit, out, _) = why(asked);
-            let last = out.lines().last().unwrap_or_default();
-            assert_eq!(exit, Exit::No, "{asked}");
-            assert!(
-                last.starts_with("mend: ") && last.contains(mend),
-                "{asked}: {last}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_mysql_client_is_asked_for_what_mysql_knows() {
-        let asked = |arguments: &str| {
-            let (exit, out, err) = why_by(MYSQL, arguments);
-            let last = out.lines().chain(err.lines()).last();
-            (exit, last.unwrap_or_default().to_owned())
-        };
-        let (exit, _) = asked("203.0.113.9 --user app --tls");
-        assert_eq!(exit, Exit::Fine, "a session may begin without a database");
-        let (exit, last) = asked("203.0.113.9 --user app");
-        assert_eq!(exit, Exit::No);
-        assert_eq!(last, "mend: the client needs ssl-mode=VERIFY_IDENTITY");
-        let (exit, last) = asked("203.0.113.9 --user app --tls --replication");
-        assert_eq!(exit, Exit::No);
-        assert!(last.contains("needs `replication: true`"), "{last}");
-        let (exit, _) = asked("203.0.113.8 --user repl --tls --replication");
-        assert_eq!(exit, Exit::Fine);
-        let (exit, last) = asked("203.0.113.8 --user repl --replication=physical");
-        assert_eq!(exit, Exit::Usage);
-        assert!(last.contains("MySQL knows one"), "{last}");
-    }
-
-    #[test]
-    fn a_question_that_means_nothing_is_a_usage_error() {
-        for (asked, text) in [
-            (
-                "db.example.com --user app",
-                "`db.example.com` is not an address",
-            ),
-            ("010.0.0.1 --user app", "is not an address"),
-            (
-                "10.0.0.1 --user app --listener mysql",
-                "there is no listener `mysql`; there are pg",
-            ),
-            (
-                "10.0.0.1 --user app --at tomorrow",
-                "`tomorrow` is not a time",
-            ),
-            (
-                "10.0.0.1 --user app --replication=no",
-                "`no` is not a kind of replication",
-            ),
-        ] {
-            let (exit, out, err) = why(asked);
-            assert_eq!((exit, out.as_str()), (Exit::Usage, ""), "{asked}");
-            assert!(err.contains(text), "{asked}: {err}");
-        }
-    }
-}
+#[path = "why_tests.rs"]
+mod tests;

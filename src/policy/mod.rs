@@ -44,6 +44,7 @@ pub use temporary::AboveCeiling;
 pub struct Policy {
     generation: u64,
     rules: Arc<Rules>,
+    hosts: Hosts,
     by_address: AddressTable,
     any_address: AnyAddress,
     deny_by_address: AddressTable,
@@ -114,6 +115,7 @@ impl Policy {
                 .map(|(index, origin)| (Arc::clone(&origin.name), index))
                 .collect(),
             reservations,
+            hosts: hosts.clone(),
             rules,
         }
     }
@@ -125,6 +127,11 @@ impl Policy {
     /// What it was made of.
     pub const fn rules(&self) -> &Arc<Rules> {
         &self.rules
+    }
+
+    /// What DNS said of the hosts that the rules name.
+    pub const fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// The origins in the order of the file.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration, time::S
 
 use ipnet::IpNet;
 
-use super::{Deny, Names, Origin, Rehearsal};
+use super::{Deny, From, Names, Origin, Rehearsal};
 
 /// Everything the file says about who may come in.
 #[derive(Clone, Debug)]
@@ -23,6 +23,18 @@ pub struct Rules {
     pub temporary: Ceiling,
     /// The file's `tests`.
     pub tests: Vec<Rehearsal>,
+}
+
+impl Rules {
+    /// The hosts whose addresses somebody has to look up.
+    pub fn hosts(&self) -> BTreeSet<Arc<str>> {
+        let named = self.origins.iter().flat_map(|origin| &origin.from);
+        let hosts = named.filter_map(|from| match from {
+            From::Host { name, .. } => Some(Arc::clone(name)),
+            From::Network(_) | From::Any | From::Set(_) => None,
+        });
+        hosts.collect()
+    }
 }
 
 /// Floors that no origin can go under.

@@ -79,6 +79,13 @@ async fn answer(line: &[u8], house: &House) -> Answer {
             Ok(answer) => Answer::Why(Box::new(answer)),
             Err(bad) => no_sense(&bad.to_string()),
         },
+        Ok(Request::Refusal { reference }) => match house.refusal(&reference) {
+            Some(answer) => Answer::Refusal(Box::new(answer)),
+            None => no_sense(&format!(
+                "no refusal is remembered under `{}`: the log may have it",
+                reference.escape_debug()
+            )),
+        },
         Ok(Request::Sessions) => Answer::Sessions(house.live_sessions()),
         Ok(Request::EndSession { id }) => {
             if house.end_session(id) {

@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    people::{LoginAnswer, SessionAnswer},
+    people::{LoginAnswer, RefusalAnswer, SessionAnswer},
     status::Status,
     why_answer::{WhyAnswer, WhyRequest},
 };
@@ -28,7 +28,11 @@ pub enum Request {
         #[serde(default)]
         yes: bool,
     },
-    Why(WhyRequest),
+    Why(Box<WhyRequest>),
+    /// A refusal that a client reports.
+    Refusal {
+        reference: String,
+    },
     /// The live sessions.
     Sessions,
     /// One of them is to end.
@@ -46,6 +50,7 @@ pub enum Answer {
     Status(Box<Status>),
     Reloaded(Reloaded),
     Why(Box<WhyAnswer>),
+    Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
     /// It is done, and there is nothing to tell of it.
@@ -76,6 +81,8 @@ macro_rules! kinds {
 
 kinds! {
     Status(Box<Status>),
+    Why(Box<WhyAnswer>),
+    Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
 }
@@ -183,11 +190,14 @@ mod tests {
             parse(r#"{"command":"reload"}"#).unwrap(),
             Request::Reload { yes: false }
         );
-        let why = parse(r#"{"command":"why","address":"192.0.2.1","user":"app","tls":true}"#);
+        let why = parse(r#"{"command":"why","address":"192.0.2.1","user":"app","tls":"1.3"}"#);
         let Request::Why(why) = why.unwrap() else {
             panic!("not a why");
         };
-        assert_eq!((why.address.as_str(), why.tls), ("192.0.2.1", true));
+        assert_eq!(
+            (why.address.as_str(), why.tls.as_deref()),
+            ("192.0.2.1", Some("1.3"))
+        );
         assert!(parse(r#"{"command":"stop"}"#).is_err());
     }
 

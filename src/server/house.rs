@@ -15,14 +15,15 @@ use super::{
     Logging,
     certificate::Certificate,
     control::Listing,
-    people::{LoginAnswer, SessionAnswer},
+    people::{LoginAnswer, RefusalAnswer, SessionAnswer},
     source::Source,
     status::{ListenerStatus, Status, figures, rfc3339},
     upstreams::Doors,
-    why_answer::{BadQuestion, DAEMON, WhyAnswer, WhyRequest},
+    why_answer::{BadQuestion, DAEMON, Ground, WhyAnswer, WhyRequest},
 };
 use crate::{
     config::{Limits, Settings},
+    policy::Claim,
     session::{AUDIT, Gateway, Standing},
 };
 
@@ -53,17 +54,48 @@ pub(super) struct InForce {
 
 impl House {
     pub(super) fn why(&self, question: &WhyRequest) -> Result<WhyAnswer, BadQuestion> {
-        let policy = Arc::clone(&self.standing.borrow().policy);
-        let listeners: Vec<_> = self
-            .doors
-            .iter()
-            .map(|door| Arc::clone(&door.settings))
-            .collect();
-        let answer = WhyAnswer::of(&policy, &listeners, question, SystemTime::now(), DAEMON)?;
-        Ok(WhyAnswer {
+        self.on_this_ground(|ground| WhyAnswer::of(ground, question, SystemTime::now()))
+            .map(|answer| self.dated(answer))
+    }
+
+    /// What a reference stands for that a client reports, and what would become of that connection now.
+    pub(super) fn refusal(&self, reference: &str) -> Option<RefusalAnswer> {
+        let kept = self.gateway.refusal(reference)?;
+        let now = SystemTime::now();
+        let trust = Arc::clone(&self.standing.borrow().trust);
+        let again = kept.claim.as_deref().map(|claim| Claim {
+            certificate: claim
+                .certificate
+                .as_deref()
+                .map(|shown| Arc::new(trust.again(shown, now))),
+            ..claim.clone()
+        });
+        let answer =
+            again.map(|claim| self.on_this_ground(|ground| WhyAnswer::about(ground, &claim, now)));
+        let answer = answer.map(|answer| self.dated(answer));
+        Some(RefusalAnswer::of(&kept, answer))
+    }
+
+    fn on_this_ground<T>(&self, ask: impl FnOnce(Ground<'_>) -> T) -> T {
+        let (policy, trust) = {
+            let standing = self.standing.borrow();
+            (Arc::clone(&standing.policy), Arc::clone(&standing.trust))
+        };
+        let doors = self.doors.iter();
+        let listeners: Vec<_> = doors.map(|door| Arc::clone(&door.settings)).collect();
+        ask(Ground {
+            policy: &policy,
+            trust: &trust,
+            listeners: &listeners,
+            source: DAEMON,
+        })
+    }
+
+    fn dated(&self, answer: WhyAnswer) -> WhyAnswer {
+        WhyAnswer {
             loaded: Some(rfc3339(self.lock().loaded)),
             ..answer
-        })
+        }
     }
 
     pub(super) async fn status(&self) -> Status {

@@ -26,6 +26,8 @@ mod systemd;
 mod tasks;
 mod upstreams;
 pub mod why_answer;
+mod why_question;
+mod why_words;
 
 use std::{sync::Arc, time::Duration};
 

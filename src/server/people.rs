@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::status::rfc3339;
+use super::{status::rfc3339, why_answer::WhyAnswer};
 use crate::{
     net::Fingerprint,
     policy::{Certificate, Claim, Replication, TlsVersion},
-    session::{Login, SessionLine},
+    session::{KeptRefusal, Login, SessionLine},
 };
 
 /// One live session.
@@ -38,6 +38,28 @@ pub struct LoginAnswer {
     /// RFC 3339, in UTC.
     pub first: String,
     pub last: String,
+}
+
+/// A refusal that is remembered under its reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalAnswer {
+    pub reference: String,
+    pub listener: String,
+    pub address: String,
+    /// `None` where the connection ended before anybody said who it was.
+    pub who: Option<Who>,
+    /// The label of a [`Reason`](crate::policy::Reason).
+    pub reason: String,
+    /// The deny rule that hit, or the origin that came nearest.
+    pub rule: Option<String>,
+    /// The log's own sentence.
+    pub cause: String,
+    pub times: u64,
+    /// RFC 3339, in UTC.
+    pub first: String,
+    pub last: String,
+    /// What would become of the same connection now.
+    pub now: Option<WhyAnswer>,
 }
 
 /// A claim, in words.
@@ -90,6 +112,24 @@ impl LoginAnswer {
             times: login.times,
             first: rfc3339(login.first),
             last: rfc3339(login.last),
+        }
+    }
+}
+
+impl RefusalAnswer {
+    pub(super) fn of(kept: &KeptRefusal, now: Option<WhyAnswer>) -> Self {
+        Self {
+            reference: kept.reference.clone(),
+            listener: kept.listener.to_string(),
+            address: kept.address.to_string(),
+            who: kept.claim.as_deref().map(Who::of),
+            reason: kept.reason.label().to_owned(),
+            rule: kept.rule.as_deref().map(str::to_owned),
+            cause: kept.cause.clone(),
+            times: kept.times,
+            first: rfc3339(kept.first),
+            last: rfc3339(kept.last),
+            now,
         }
     }
 }
