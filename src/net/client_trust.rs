@@ -38,6 +38,8 @@ pub struct ClientTrust {
     lists: Vec<CertRevocationList<'static>>,
     lists_end: Option<SystemTime>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Of all that was read.
+    mark: Fingerprint,
 }
 
 /// Why a certificate proves nothing. `Display` ends a sentence that begins with "the certificate".
@@ -73,10 +75,12 @@ impl ClientTrust {
     /// Reads PEM files: one CA at least, and if there is a file of revocation lists, one list at least.
     pub fn read(ca: &Path, lists: Option<&Path>) -> Result<Self, TlsError> {
         let mut trust = Self::default();
-        trust.take_authorities(ca)?;
+        let mut read = Vec::new();
+        trust.take_authorities(ca, &mut read)?;
         if let Some(lists) = lists {
-            trust.take_lists(lists)?;
+            trust.take_lists(lists, &mut read)?;
         }
+        trust.mark = Fingerprint::of_bytes(&read);
         Ok(trust)
     }
 
@@ -198,7 +202,7 @@ impl ClientTrust {
         }
     }
 
-    fn take_authorities(&mut self, path: &Path) -> Result<(), TlsError> {
+    fn take_authorities(&mut self, path: &Path, read: &mut Vec<u8>) -> Result<(), TlsError> {
         let bad = |error: &dyn Display| TlsError::BadAuthority {
             path: path.to_owned(),
             error: error.to_string(),
@@ -209,6 +213,7 @@ impl ClientTrust {
             .map(|der| of_authority(der).map_err(|error| bad(&error)))
             .collect::<Result<_, _>>()?;
         for (der, x509) in certificates.iter().zip(&parsed) {
+            read.extend_from_slice(der);
             self.hints
                 .push(DistinguishedName::from(x509.subject().as_raw().to_vec()));
             let issuer = x509.issuer().as_raw();
@@ -229,13 +234,14 @@ impl ClientTrust {
         Ok(())
     }
 
-    fn take_lists(&mut self, path: &Path) -> Result<(), TlsError> {
+    fn take_lists(&mut self, path: &Path, read: &mut Vec<u8>) -> Result<(), TlsError> {
         let bad = |error: &dyn Display| TlsError::BadRevocationList {
             path: path.to_owned(),
             error: error.to_string(),
         };
         let mut dated = Vec::new();
         for der in tls::revocation_lists(path)? {
+            read.extend_from_slice(&der);
             let list = OwnedCertRevocationList::from_der(&der).map_err(|error| bad(&error))?;
             let (_, parsed) =
                 CertificateRevocationList::from_der(&der).map_err(|error| bad(&error))?;
@@ -261,7 +267,15 @@ impl Default for ClientTrust {
             lists: Vec::new(),
             lists_end: None,
             algorithms: tls::provider().signature_verification_algorithms,
+            mark: Fingerprint([0; 32]),
         }
+    }
+}
+
+/// The same CAs and lists, so that what one has judged need not be judged again.
+impl PartialEq for ClientTrust {
+    fn eq(&self, other: &Self) -> bool {
+        self.mark == other.mark
     }
 }
 

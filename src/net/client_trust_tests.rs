@@ -331,6 +331,17 @@ fn a_chain_or_a_list_of_names_without_end_is_not_read() {
 }
 
 #[test]
+fn the_same_files_are_the_same_trust_and_a_new_list_is_another() {
+    let ca = Authority::new("clients");
+    let read = |lists: &[String]| trusting(&[&ca], lists).unwrap();
+    let list = ca.list(2025, 2030, &[]);
+    assert_eq!(read(&[]), read(&[]));
+    assert_eq!(read(slice::from_ref(&list)), read(slice::from_ref(&list)));
+    assert_ne!(read(&[]), read(&[list]));
+    assert_ne!(read(&[]), ClientTrust::default());
+}
+
+#[test]
 fn only_a_ca_may_vouch_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |params: CertificateParams| {

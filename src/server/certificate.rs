@@ -33,7 +33,12 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// Reads the files, or takes the authority's certificate, which is made or renewed if need be. Blocks on files.
-    pub(super) fn of(settings: &Settings, now: SystemTime) -> Result<Self, AuthorityError> {
+    /// Clients are asked for what `clients` can judge.
+    pub(super) fn of(
+        settings: &Settings,
+        clients: &ClientTrust,
+        now: SystemTime,
+    ) -> Result<Self, AuthorityError> {
         let (identity, ca) = if let Some(files) = &settings.tls.files {
             (Identity::read(&files.certificate, &files.key)?, None)
         } else {
@@ -41,10 +46,9 @@ impl Certificate {
             let identity = authority.identity(&names(settings), now)?;
             (identity, Some(authority.ca()))
         };
-        let clients = client_trust(&settings.tls)?;
         Ok(Self {
             ends: identity.ends()?,
-            config: identity.server_config(settings.tls.min, &clients)?,
+            config: identity.server_config(settings.tls.min, clients)?,
             ca,
         })
     }
@@ -55,11 +59,41 @@ impl Certificate {
     }
 }
 
-/// Whom we believe that they vouch for clients.
-fn client_trust(settings: &config::Tls) -> Result<ClientTrust, TlsError> {
-    let ca = settings.client_ca.as_deref();
-    let read = ca.map(|ca| ClientTrust::read(ca, settings.crl.as_deref()));
-    read.transpose().map(Option::unwrap_or_default)
+/// Whom we believe that they vouch for clients. What is the same as `kept` is that very value: sessions need not be judged
+/// again. Blocks on files.
+pub(super) fn client_trust(
+    settings: &Settings,
+    kept: &Arc<ClientTrust>,
+) -> Result<Arc<ClientTrust>, AuthorityError> {
+    let tls = &settings.tls;
+    let read = tls
+        .client_ca
+        .as_deref()
+        .map(|ca| ClientTrust::read(ca, tls.crl.as_deref()));
+    let read = read.transpose()?.unwrap_or_default();
+    Ok(if read == **kept {
+        Arc::clone(kept)
+    } else {
+        Arc::new(read)
+    })
+}
+
+/// The files that these are made of, which may change by themselves.
+pub(super) fn files(settings: &Settings) -> Vec<PathBuf> {
+    let pair = |files: &TlsFiles| [files.certificate.clone(), files.key.clone()];
+    let tls = &settings.tls;
+    let upstream = settings.listeners.iter().map(|door| &door.upstream_tls);
+    let upstream = upstream.flat_map(|way| match way {
+        config::UpstreamTls::Off => Vec::new(),
+        config::UpstreamTls::VerifyFull { ca, identity, .. } => {
+            let pair = identity.iter().flat_map(pair);
+            pair.chain([ca.clone()]).collect()
+        }
+        config::UpstreamTls::Pin { identity, .. } => identity.iter().flat_map(pair).collect(),
+    });
+    let own = tls.files.iter().flat_map(pair);
+    let clients = tls.client_ca.iter().chain(&tls.crl).cloned();
+    own.chain(clients).chain(upstream).collect()
 }
 
 /// What the listeners' servers must prove, each beside its listener. Blocks on files.

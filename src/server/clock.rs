@@ -34,7 +34,7 @@ pub(super) async fn keep(house: Arc<House>) {
         looked = now;
         if Instant::now() >= renewal {
             renewal = Instant::now() + RENEWAL;
-            house.renew_certificate().await;
+            house.refresh().await;
         }
     }
 }

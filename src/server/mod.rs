@@ -18,6 +18,7 @@ mod house;
 mod http;
 mod logging;
 pub mod people;
+mod refresh;
 mod reload;
 mod source;
 mod start;
@@ -94,6 +95,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
         "admin",
         admin::serve(admin, Arc::clone(&house), services.clone()),
     );
+    services.spawn("files", refresh::follow_files(Arc::clone(&house)));
     services.spawn("clock", clock::keep(Arc::clone(&house)));
     services.spawn("meters", Arc::clone(&house.gateway.meters).keep_told());
     services.spawn("watchdog", systemd::watchdog(pulses));

@@ -13,21 +13,37 @@ use tokio::{
 
 use super::{
     audit::AuditError,
-    certificate::{Certificate, upstream_tls},
+    certificate::{Certificate, client_trust, upstream_tls},
     control::{Refused, Reloaded},
     guard,
     house::{House, InForce},
-    source::keep_as_last_good,
-    status::rfc3339,
+    refresh,
+    source::{Source, keep_as_last_good},
     systemd,
 };
 use crate::{
     config::{Listener, LoadError, Loaded, Log, Settings},
     meter::Declared,
-    net::{UpstreamTls, certificate::AuthorityError},
-    policy::{Hosts, Origin, Policy},
+    net::{ClientTrust, UpstreamTls, certificate::AuthorityError},
+    policy::{Hosts, Origin, Policy, Rules},
     session::AUDIT,
 };
+
+/// All that a reload reads before it changes anything.
+struct Read {
+    loaded: Loaded,
+    /// What of its settings can be in force without a restart.
+    settings: Settings,
+    made: Made,
+    needs_restart: Vec<String>,
+}
+
+/// What the files beside the allowlist are made into.
+struct Made {
+    certificate: Certificate,
+    clients: Arc<ClientTrust>,
+    tls: Vec<Option<UpstreamTls>>,
+}
 
 /// Who asks for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,28 +102,18 @@ impl House {
     async fn try_reload(&self, caller: Caller) -> Result<Reloaded, No> {
         let kept = self.lock().settings.clone();
         let source = self.source.clone();
+        let believed = Arc::clone(&self.standing.borrow().trust);
         // reading and parsing may take a while, and a worker has sessions to serve
-        let read = spawn_blocking(move || -> Result<_, No> {
-            if !source.is_lasting() {
-                return Err(No {
-                    why: Refused::Configuration,
-                    text: format!(
-                        "{source} is not a regular file: a reload reads no pipes and no folders"
-                    ),
-                });
-            }
-            let loaded = source.load()?;
-            let settings = live_part(&loaded.settings, kept);
-            let needs_restart = differences(&settings, &loaded.settings);
-            let certificate = Certificate::of(&settings, SystemTime::now())?;
-            let tls = upstream_tls(&settings)?;
-            Ok((loaded, settings, certificate, tls, needs_restart))
-        });
-        let (loaded, settings, certificate, tls, needs_restart) =
-            read.await.map_err(|_panic| No {
-                why: Refused::Configuration,
-                text: "reading the configuration failed in a way that was not foreseen".to_owned(),
-            })??;
+        let read = spawn_blocking(move || read(&source, kept, &believed));
+        let Read {
+            loaded,
+            settings,
+            made,
+            needs_restart,
+        } = read.await.map_err(|_panic| No {
+            why: Refused::Configuration,
+            text: "reading the configuration failed in a way that was not foreseen".to_owned(),
+        })??;
         let now = SystemTime::now();
         if caller == (Caller::Operator { yes: false }) {
             let policy = Arc::clone(&self.standing.borrow().policy);
@@ -126,10 +132,11 @@ impl House {
         } = loaded;
         self.logging.audit().write_to(&settings.audit)?;
         let (decided, revoked) = self.gateway.decisions_again();
-        let generation = self.standing.borrow().policy.generation() + 1;
-        let policy = Arc::new(Policy::new(rules, &Hosts::default(), generation));
+        let policy = self.next_policy(rules);
+        let generation = policy.generation();
         let origins = policy.origins().len();
-        let live = self.swap(&policy, &settings, &certificate, tls);
+        let certificate = made.certificate.clone();
+        let live = self.swap(&policy, &settings, made);
         self.gateway.meters.configured(generation, now);
         let (state_dir, source) = (settings.state_dir.clone(), self.source.clone());
         *self.lock() = InForce {
@@ -158,28 +165,24 @@ impl House {
 
     /// Puts everything in force; the policy last, so that a session that sees it finds the rest in place. Tells how many
     /// sessions will decide again.
-    fn swap(
-        &self,
-        policy: &Arc<Policy>,
-        settings: &Settings,
-        certificate: &Certificate,
-        tls: Vec<Option<UpstreamTls>>,
-    ) -> u64 {
+    fn swap(&self, policy: &Arc<Policy>, settings: &Settings, made: Made) -> u64 {
         let meters = &self.gateway.meters;
         // before the origins that are gone are forgotten, and their sessions with them
         let live = self.sessions();
         meters.declare(&declared(policy.origins(), settings));
-        meters.certificate_expiry("listener", certificate.ends);
-        self.tls.send_replace(Arc::clone(&certificate.config));
+        refresh::tell_ends(meters, &made.certificate, &made.clients);
+        self.tls.send_replace(Arc::clone(&made.certificate.config));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
-        let ways = self.doors.iter().zip(&settings.listeners).zip(tls);
+        let ways = self.doors.iter().zip(&settings.listeners).zip(made.tls);
         for ((door, listener), tls) in ways {
             door.upstream.encrypt(tls);
             door.put_in_force(Arc::clone(listener));
         }
-        self.standing
-            .send_modify(|standing| standing.policy = Arc::clone(policy));
+        self.standing.send_modify(|standing| {
+            standing.policy = Arc::clone(policy);
+            standing.trust = made.clients;
+        });
         let names: HashSet<&str> = policy
             .origins()
             .iter()
@@ -202,31 +205,10 @@ impl House {
         }
     }
 
-    /// Makes the certificate of the own authority anew when its end is near; the files of others are read by a reload.
-    pub(super) async fn renew_certificate(&self) {
-        let _one = self.one_at_a_time.lock().await;
-        let settings = self.lock().settings.clone();
-        if settings.tls.files.is_some() {
-            return;
-        }
-        let made = spawn_blocking(move || Certificate::of(&settings, SystemTime::now())).await;
-        match made {
-            Ok(Ok(certificate)) if certificate.ends != self.lock().certificate.ends => {
-                self.tls.send_replace(Arc::clone(&certificate.config));
-                self.gateway
-                    .meters
-                    .certificate_expiry("listener", certificate.ends);
-                tracing::info!(
-                    event = "certificate_renewed",
-                    ends = rfc3339(certificate.ends)
-                );
-                self.lock().certificate = certificate;
-            }
-            Ok(Err(error)) => {
-                tracing::error!(event = "certificate_not_renewed", cause = %error);
-            }
-            Ok(Ok(_)) | Err(_) => {}
-        }
+    /// The policy of these rules that follows the one in force.
+    pub(super) fn next_policy(&self, rules: impl Into<Arc<Rules>>) -> Arc<Policy> {
+        let generation = self.standing.borrow().policy.generation() + 1;
+        Arc::new(Policy::new(rules, &Hosts::default(), generation))
     }
 }
 
@@ -247,6 +229,29 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
             .collect::<Vec<_>>()
     };
     origins.iter().flat_map(on).collect()
+}
+
+/// Reads the allowlist and what it names. Blocks on files.
+fn read(source: &Source, kept: Settings, believed: &Arc<ClientTrust>) -> Result<Read, No> {
+    if !source.is_lasting() {
+        return Err(No {
+            why: Refused::Configuration,
+            text: format!("{source} is not a regular file: a reload reads no pipes and no folders"),
+        });
+    }
+    let loaded = source.load()?;
+    let settings = live_part(&loaded.settings, kept);
+    let clients = client_trust(&settings, believed)?;
+    Ok(Read {
+        made: Made {
+            certificate: Certificate::of(&settings, &clients, SystemTime::now())?,
+            tls: upstream_tls(&settings)?,
+            clients,
+        },
+        needs_restart: differences(&settings, &loaded.settings),
+        settings,
+        loaded,
+    })
 }
 
 /// The new settings, with what only a restart changes as it was.

@@ -18,8 +18,9 @@ use tokio::{
 use super::{
     COMMIT, Configuration, Logging, NUMBER,
     audit::AuditError,
-    certificate::{Certificate, upstream_tls},
+    certificate::{Certificate, client_trust, upstream_tls},
     house::{House, InForce},
+    refresh,
     reload::declared,
     source,
     upstreams::Doors,
@@ -28,8 +29,8 @@ use crate::{
     config::{Listener, Protocol, Settings, UpstreamAddress},
     meter::Meters,
     net::{
-        self, LocalListener, Server, Upstream, UpstreamTls, certificate::AuthorityError,
-        certificate::make_folder,
+        self, ClientTrust, LocalListener, Server, Upstream, UpstreamTls,
+        certificate::AuthorityError, certificate::make_folder,
     },
     policy::{Hosts, Policy},
     session::{Door, Gateway, Standing},
@@ -80,11 +81,11 @@ pub(super) async fn open(
         tracing::warn!(event = "config_warning", cause = %warning);
     }
     let settings = loaded.settings;
-    let (certificate, tls) = make_certificate(settings.clone(), now).await?;
+    let (certificate, clients, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let policy = Policy::new(loaded.rules, &Hosts::default(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
-    meters.certificate_expiry("listener", certificate.ends);
+    refresh::tell_ends(&meters, &certificate, &clients);
     meters.configured(FIRST_GENERATION, now);
     let in_use = if problem.is_some() {
         meters.configuration_refused();
@@ -101,7 +102,7 @@ pub(super) async fn open(
 
     let standing = Standing {
         policy: Arc::new(policy),
-        trust: Arc::default(),
+        trust: clients,
         closing: None,
     };
     let (standing, policies) = watch::channel(standing);
@@ -136,12 +137,14 @@ pub(super) async fn open(
     })
 }
 
-/// The listener's own certificate, and what each server must prove.
-type Made = (Certificate, Vec<Option<UpstreamTls>>);
+/// The listener's own certificate, whom we believe of clients, and what each server must prove.
+type Made = (Certificate, Arc<ClientTrust>, Vec<Option<UpstreamTls>>);
 
 async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
     let made = spawn_blocking(move || -> Result<_, AuthorityError> {
-        Ok((Certificate::of(&settings, now)?, upstream_tls(&settings)?))
+        let clients = client_trust(&settings, &Arc::default())?;
+        let certificate = Certificate::of(&settings, &clients, now)?;
+        Ok((certificate, clients, upstream_tls(&settings)?))
     });
     Ok(made.await.map_err(|_panic| StartError::Panic)??)
 }
