@@ -13,6 +13,7 @@ mod learn;
 mod output;
 mod reload;
 mod run;
+mod schema;
 mod sessions;
 mod status;
 mod table;
@@ -141,6 +142,8 @@ pub enum Command {
     Learn(LearnArgs),
     /// Keep a small CA for clients, and look at certificates
     Cert(CertArgs),
+    /// Print the JSON Schema of the allowlist, for editors
+    Schema,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -324,6 +327,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Connect(arguments) => connect::run(arguments, &cli.global, &mut output),
         Command::Import(arguments) => import::run(arguments, &mut output),
         Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
+        Command::Schema => schema::run(&mut output),
         Command::Status => status::run(&cli.global, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &cli.global, &mut output),
         Command::Learn(arguments) => learn::run(arguments, &cli.global, &mut output),

@@ -2,13 +2,14 @@
 
 use super::{
     Environment, LogFormat,
+    keys::TLS,
     layering::Layers,
     listeners::{Door, meet},
     origins::TLS_VERSIONS,
     problems::{Fault, Report},
     settings::{Admin, Audit, Limits, Log, Metrics, Resolver, Tls, TlsFiles},
     values,
-    walk::{Fields, Schema, both, list, scalar, word},
+    walk::{Fields, both, list, scalar, word},
 };
 use crate::policy::TlsVersion;
 
@@ -79,30 +80,8 @@ pub(super) fn admin(
 }
 
 pub(super) fn log(layers: &Layers, report: &mut Report) -> Log {
-    let format = |text: &str| {
-        word(
-            text,
-            "a log format",
-            &[
-                ("auto", LogFormat::Auto),
-                ("json", LogFormat::Json),
-                ("text", LogFormat::Text),
-            ],
-        )
-    };
-    let level = |text: &str| {
-        word(
-            text,
-            "a log level",
-            &[
-                ("error", tracing::Level::ERROR),
-                ("warn", tracing::Level::WARN),
-                ("info", tracing::Level::INFO),
-                ("debug", tracing::Level::DEBUG),
-                ("trace", tracing::Level::TRACE),
-            ],
-        )
-    };
+    let format = |text: &str| word(text, "a log format", &LOG_FORMATS);
+    let level = |text: &str| word(text, "a log level", &LOG_LEVELS);
     Log {
         format: layers
             .read("log.format", report, format)
@@ -178,7 +157,7 @@ fn files_and_names(top: &Fields<'_>, report: &mut Report) -> Option<Tls> {
         let text = scalar(node, "a version of TLS", report)?;
         report.expect(
             &node.at,
-            word(text, "a version of TLS that is spoken here", TLS_VERSIONS),
+            word(text, "a version of TLS that is spoken here", &TLS_VERSIONS),
         )
     });
     let (client_ca, crl) = (path("client_ca", report), path("crl", report));
@@ -208,11 +187,19 @@ const fn no_files() -> Tls {
     }
 }
 
-pub(super) const TLS: Schema = Schema {
-    what: "`tls`",
-    keys: &["certificate", "key", "names", "min", "client_ca", "crl"],
-    planned: &[],
-};
-
 const DEFAULT_HTTP: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9432);
+
+pub(super) const LOG_FORMATS: [(&str, LogFormat); 3] = [
+    ("auto", LogFormat::Auto),
+    ("json", LogFormat::Json),
+    ("text", LogFormat::Text),
+];
+
+pub(super) const LOG_LEVELS: [(&str, tracing::Level); 5] = [
+    ("error", tracing::Level::ERROR),
+    ("warn", tracing::Level::WARN),
+    ("info", tracing::Level::INFO),
+    ("debug", tracing::Level::DEBUG),
+    ("trace", tracing::Level::TRACE),
+];

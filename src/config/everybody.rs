@@ -9,11 +9,12 @@ use std::{
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
+    keys::{BAN, OBSERVE, REQUIRE, SESSIONS, STRANGERS, TEMPORARY},
     networks,
     origins::{self, ON_REVOKE},
     problems::{Fault, Report, Where},
     reach, values,
-    walk::{Fields, Schema, list, optional, scalar, word},
+    walk::{Fields, list, optional, scalar, word},
 };
 use crate::policy::{Answer, Ban, Ceiling, Observe, OnRevoke, Require, Strangers};
 
@@ -117,7 +118,7 @@ fn strangers(top: &Fields<'_>, report: &mut Report) -> Strangers {
         return strangers;
     };
     let answer = optional(&fields, "answer", report, |text| {
-        word(text, "an answer", ANSWERS)
+        word(text, "an answer", &ANSWERS)
     });
     strangers.answer = answer.unwrap_or(strangers.answer);
     let ban = fields
@@ -146,7 +147,7 @@ fn sessions(top: &Fields<'_>, drain: Duration, report: &mut Report) -> (OnRevoke
         return (OnRevoke::Drain, drain);
     };
     let on_revoke = optional(&fields, "on_revoke", report, |text| {
-        word(text, "what happens to a session", ON_REVOKE)
+        word(text, "what happens to a session", &ON_REVOKE)
     });
     let own = optional(&fields, "drain", report, values::duration);
     (on_revoke.unwrap_or(OnRevoke::Drain), own.unwrap_or(drain))
@@ -165,47 +166,11 @@ fn temporary(top: &Fields<'_>, report: &mut Report) -> Option<Ceiling> {
     })
 }
 
-pub(super) const REQUIRE: Schema = Schema {
-    what: "`require`",
-    keys: &["tls", "authentication"],
-    planned: &[],
-};
-
-pub(super) const STRANGERS: Schema = Schema {
-    what: "`strangers`",
-    keys: &["answer", "ban"],
-    planned: &[],
-};
-
-pub(super) const BAN: Schema = Schema {
-    what: "`strangers.ban`",
-    keys: &["after", "within", "for"],
-    planned: &[],
-};
-
-pub(super) const OBSERVE: Schema = Schema {
-    what: "`observe`",
-    keys: &["until", "from"],
-    planned: &[],
-};
-
-pub(super) const TEMPORARY: Schema = Schema {
-    what: "`temporary`",
-    keys: &["max", "users", "databases"],
-    planned: &[],
-};
-
-const ANSWERS: &[(&str, Answer)] = &[
+pub(super) const ANSWERS: [(&str, Answer); 3] = [
     ("quiet", Answer::Quiet),
     ("explain", Answer::Explain),
     ("drop", Answer::Drop),
 ];
-
-pub(super) const SESSIONS: Schema = Schema {
-    what: "`sessions`",
-    keys: &["on_revoke", "drain"],
-    planned: &[],
-};
 
 const FLOORS: Require = Require {
     tls: true,

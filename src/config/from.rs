@@ -4,11 +4,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{
     addresses,
+    keys::FROM,
     named_networks::{Network, too_wide},
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     values,
-    walk::{Fields, Schema, list, nearest, optional, scalar, shorten},
+    walk::{Fields, list, nearest, optional, scalar, shorten},
 };
 use crate::policy::From;
 
@@ -153,9 +154,3 @@ fn unproved(from: &From, networks: Option<&[Network]>) -> Option<Fault> {
         }
     }
 }
-
-pub(super) const FROM: Schema = Schema {
-    what: "an entry of `from`",
-    keys: &["host", "network", "private"],
-    planned: &[],
-};

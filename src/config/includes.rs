@@ -12,7 +12,7 @@ use super::{
     problems::{Fault, Report},
     raw::{Kind, Node},
     texts::Files,
-    walk::{Schema, list, scalar, shorten},
+    walk::{list, scalar, shorten},
 };
 
 /// A file that is included.
@@ -104,11 +104,5 @@ fn path(text: &str, beside: &Path) -> Result<PathBuf, Fault> {
     }
     Ok(path)
 }
-
-pub(super) const INCLUDED: Schema = Schema {
-    what: "an included file",
-    keys: &["origins", "deny"],
-    planned: &[],
-};
 
 const MAX_INCLUDED: usize = 64;

@@ -8,36 +8,27 @@ use serde_json::{Map, Value};
 
 use super::{
     Environment, Overrides,
+    keys::{ADMIN, AUDIT, LIMITS, LOG, METRICS, RESOLVER, TOP},
     problems::{Fault, Report, Where},
     raw::Node,
-    walk::{Fields, Schema, nearest, scalar},
+    walk::{Fields, Key, Schema, nearest, scalar},
 };
 
 /// The settings that can be layered, as `section.key`.
-pub(super) const KEYS: [&str; 17] = [
-    "admin.http",
-    "admin.socket",
-    "state_dir",
-    "limits.openings",
-    "limits.per_source",
-    "limits.first_byte",
-    "limits.opening",
-    "limits.login",
-    "limits.dial",
-    "limits.drain",
-    "limits.refusals_explained",
-    "log.format",
-    "log.level",
-    "metrics.max_origins",
-    "resolver.max_stale",
-    "audit.file",
-    "audit.required",
-];
+fn layered() -> impl Iterator<Item = String> {
+    let single = |keys: &'static [Key]| keys.iter().filter(|key| key.shape.is_single());
+    let own = single(TOP.keys).filter(|key| key.name == STATE_DIR);
+    let own = own.map(|key| key.name.to_owned());
+    let sections = SECTIONS.iter().flat_map(move |(section, schema)| {
+        single(schema.keys).map(move |key| format!("{section}.{}", key.name))
+    });
+    own.chain(sections)
+}
 
 /// The merged settings, each still text, each with the place it came from.
 pub(super) struct Layers {
     merged: config::Config,
-    origins: BTreeMap<&'static str, Where>,
+    origins: BTreeMap<String, Where>,
 }
 
 impl Layers {
@@ -96,11 +87,7 @@ fn merge(
     builder.build()
 }
 
-fn of_file(
-    top: &Fields<'_>,
-    origins: &mut BTreeMap<&'static str, Where>,
-    report: &mut Report,
-) -> Value {
+fn of_file(top: &Fields<'_>, origins: &mut BTreeMap<String, Where>, report: &mut Report) -> Value {
     let sections: BTreeMap<_, _> = SECTIONS
         .iter()
         .filter_map(|(section, schema)| {
@@ -109,20 +96,19 @@ fn of_file(
         })
         .collect();
     let mut tree = Map::new();
-    for path in KEYS {
+    for path in layered() {
         let node: Option<&Node> = match path.split_once('.') {
-            None => top.get(path),
+            None => top.get(&path),
             Some((section, key)) => sections.get(section).and_then(|fields| fields.get(key)),
         };
         let Some(node) = node else { continue };
         let Some(text) = scalar(node, "a single value", report) else {
             continue;
         };
-        origins.insert(path, node.at.clone());
         let text = Value::String(text.to_owned());
         match path.split_once('.') {
             None => {
-                tree.insert(path.to_owned(), text);
+                tree.insert(path.clone(), text);
             }
             Some((section, key)) => {
                 let section = tree
@@ -133,6 +119,7 @@ fn of_file(
                 }
             }
         }
+        origins.insert(path, node.at.clone());
     }
     Value::Object(tree)
 }
@@ -140,9 +127,10 @@ fn of_file(
 /// Our variables of the environment. One that means nothing is an error: it was written to have an effect.
 fn of_environment(
     environment: &Environment,
-    origins: &mut BTreeMap<&'static str, Where>,
+    origins: &mut BTreeMap<String, Where>,
     report: &mut Report,
 ) -> HashMap<String, String> {
+    let known: Vec<_> = layered().collect();
     let mut ours = HashMap::new();
     for (name, text) in environment.variables() {
         let Some(key) = name
@@ -153,18 +141,18 @@ fn of_environment(
         };
         let path = key.to_lowercase().replace(SEPARATOR, ".");
         let at = Where::Given(name.as_str().into());
-        match KEYS.iter().find(|known| **known == path) {
+        match known.contains(&path) {
             // set to nothing is how a service file takes a variable back
-            Some(_) if text.is_empty() => {}
-            Some(known) => {
-                origins.insert(known, at);
+            true if text.is_empty() => {}
+            true => {
+                origins.insert(path, at);
                 ours.insert(name.clone(), text.clone());
             }
-            None => {
+            false => {
                 let fault = Fault::new(format!("there is no setting `{path}` for the environment"));
                 report.error(
                     &at,
-                    match nearest(&path, KEYS.into_iter()) {
+                    match nearest(&path, known.iter().map(String::as_str)) {
                         Some(meant) => fault.hint(format!("did you mean {}?", variable(meant))),
                         None => fault.hint(
                             "single values of admin, audit, limits, log, metrics, resolver and state_dir; the policy comes only from the file",
@@ -179,7 +167,7 @@ fn of_environment(
 
 fn of_flags(
     flags: &Overrides,
-    origins: &mut BTreeMap<&'static str, Where>,
+    origins: &mut BTreeMap<String, Where>,
 ) -> Vec<(&'static str, String)> {
     let path = |path: &Option<std::path::PathBuf>| {
         let path = path.as_ref()?;
@@ -197,7 +185,7 @@ fn of_flags(
     .into_iter()
     .filter_map(|(key, flag, text)| {
         let text = text?;
-        origins.insert(key, Where::Given(flag.into()));
+        origins.insert(key.to_owned(), Where::Given(flag.into()));
         Some((key, text))
     })
     .collect()
@@ -210,65 +198,15 @@ fn variable(key: &str) -> String {
     )
 }
 
-pub(super) const SECTIONS: [(&str, Schema); 6] = [
-    (
-        "admin",
-        Schema {
-            what: "`admin`",
-            keys: &["http", "socket"],
-            planned: &[],
-        },
-    ),
-    (
-        "limits",
-        Schema {
-            what: "`limits`",
-            keys: &[
-                "openings",
-                "per_source",
-                "first_byte",
-                "opening",
-                "login",
-                "dial",
-                "drain",
-                "refusals_explained",
-            ],
-            planned: &[],
-        },
-    ),
-    (
-        "log",
-        Schema {
-            what: "`log`",
-            keys: &["format", "level"],
-            planned: &[],
-        },
-    ),
-    (
-        "metrics",
-        Schema {
-            what: "`metrics`",
-            keys: &["max_origins"],
-            planned: &[],
-        },
-    ),
-    (
-        "resolver",
-        Schema {
-            what: "`resolver`",
-            keys: &["max_stale", "servers"],
-            planned: &[],
-        },
-    ),
-    (
-        "audit",
-        Schema {
-            what: "`audit`",
-            keys: &["file", "required"],
-            planned: &[],
-        },
-    ),
+const SECTIONS: [(&str, &Schema); 6] = [
+    ("admin", &ADMIN),
+    ("limits", &LIMITS),
+    ("log", &LOG),
+    ("metrics", &METRICS),
+    ("resolver", &RESOLVER),
+    ("audit", &AUDIT),
 ];
 
+const STATE_DIR: &str = "state_dir";
 const PREFIX: &str = "DOORWARD";
 const SEPARATOR: &str = "__";

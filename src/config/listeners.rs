@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
+    keys::{LISTENER, PROXY_PROTOCOL},
     networks,
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
@@ -13,7 +14,7 @@ use super::{
         UpstreamTls,
     },
     upstream_tls, values,
-    walk::{Fields, Schema, list, scalar, word},
+    walk::{Fields, list, scalar, word},
 };
 
 /// A listener with the places of its parts, for what must hold between listeners.
@@ -97,13 +98,13 @@ fn door(node: &Node, report: &mut Report) -> Option<Door> {
         true,
         values::boolean,
     );
-    let protect_upstream = own.mysql("protect_upstream", "what is protected", PROTECTED);
+    let protect_upstream = own.mysql("protect_upstream", "what is protected", &PROTECTED);
     let upstream_proxy_protocol = own.mysql(
         "upstream_proxy_protocol",
         "a version of the PROXY header that is sent",
-        PROXY_HEADERS,
+        &PROXY_HEADERS,
     );
-    let compression = own.mysql("compression", "what becomes of it", COMPRESSIONS);
+    let compression = own.mysql("compression", "what becomes of it", &COMPRESSIONS);
     if let (Some(Compression::Passthrough), Some(node)) = (compression, fields.get("compression")) {
         let fault = Fault::new("compressed sessions are passed on unread")
             .label("they may become any user that the server lets them be")
@@ -316,47 +317,23 @@ fn is_remote(upstream: &UpstreamAddress) -> bool {
 }
 
 fn protocol(text: &str) -> Result<Protocol, Fault> {
-    word(
-        text,
-        "a protocol",
-        &[("postgres", Protocol::Postgres), ("mysql", Protocol::Mysql)],
-    )
+    word(text, "a protocol", &PROTOCOLS)
 }
 
-pub(super) const LISTENER: Schema = Schema {
-    what: "a listener",
-    keys: &[
-        "name",
-        "protocol",
-        "listen",
-        "upstream",
-        "upstream_tls",
-        "allow_plain_cancel",
-        "protect_upstream",
-        "upstream_proxy_protocol",
-        "compression",
-        "proxy_protocol",
-    ],
-    planned: &["scram", "verifiers", "identify"],
-};
+pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
+    [("postgres", Protocol::Postgres), ("mysql", Protocol::Mysql)];
 
-pub(super) const PROXY_PROTOCOL: Schema = Schema {
-    what: "`proxy_protocol`",
-    keys: &["from"],
-    planned: &[],
-};
-
-const PROTECTED: &[(&str, ProtectUpstream)] = &[
+pub(super) const PROTECTED: [(&str, ProtectUpstream); 2] = [
     ("greeting", ProtectUpstream::Greeting),
     ("strict", ProtectUpstream::Strict),
 ];
 
-const PROXY_HEADERS: &[(&str, UpstreamProxyProtocol)] = &[
+pub(super) const PROXY_HEADERS: [(&str, UpstreamProxyProtocol); 2] = [
     ("off", UpstreamProxyProtocol::Off),
     ("v2", UpstreamProxyProtocol::V2),
 ];
 
-const COMPRESSIONS: &[(&str, Compression)] = &[
+pub(super) const COMPRESSIONS: [(&str, Compression); 2] = [
     ("masked", Compression::Masked),
     ("passthrough", Compression::Passthrough),
 ];

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{
     Environment, Overrides, daemon,
     everybody::{self, Everybody},
-    includes::{INCLUDED, Included},
+    includes::Included,
+    keys::{INCLUDED, TOP},
     layering::Layers,
     listeners::{self, Door},
     named_networks::{self, Network},
@@ -15,7 +16,7 @@ use super::{
     rehearsals,
     settings::Settings,
     values,
-    walk::{Fields, Schema, scalar},
+    walk::{Fields, scalar},
 };
 use crate::policy::{Deny, Origin, Rehearsal};
 
@@ -132,31 +133,3 @@ fn rules(top: &Fields<'_>, included: &[Included], known: Known<'_>, report: &mut
     origins::unlike(&origins, &deny, report);
     (origins, deny)
 }
-
-pub(super) const TOP: Schema = Schema {
-    what: "an allowlist",
-    keys: &[
-        "version",
-        "listeners",
-        "tls",
-        "admin",
-        "state_dir",
-        "limits",
-        "log",
-        "metrics",
-        "resolver",
-        "audit",
-        "require",
-        "protected_users",
-        "include",
-        "networks",
-        "origins",
-        "deny",
-        "observe",
-        "strangers",
-        "sessions",
-        "temporary",
-        "tests",
-    ],
-    planned: &[],
-};

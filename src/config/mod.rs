@@ -10,6 +10,8 @@ mod everybody;
 mod flags;
 mod from;
 mod includes;
+#[rustfmt::skip] // a table is read by its lines
+mod keys;
 mod layering;
 mod listeners;
 mod lists;
@@ -24,6 +26,7 @@ mod providers;
 mod raw;
 mod reach;
 mod rehearsals;
+mod schema;
 mod settings;
 mod texts;
 mod upstream_tls;
@@ -37,6 +40,7 @@ pub use load::{
     load, load_again, parse, places,
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
+pub use schema::json_schema;
 pub use settings::{
     Admin, Audit, Compression, Limits, Listener, Log, LogFormat, Metrics, ProtectUpstream,
     Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol,

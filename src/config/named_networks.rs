@@ -6,11 +6,12 @@ use ipnet::IpNet;
 
 use super::{
     addresses,
+    keys::NETWORK,
     problems::{Fault, Report, Where},
     providers::{Format, KeyIs},
     raw::{Kind, Node},
     values,
-    walk::{Fields, Schema, list, optional, scalar, shorten, word},
+    walk::{Fields, list, optional, scalar, shorten, word},
 };
 use crate::policy::From;
 
@@ -170,9 +171,3 @@ pub(super) fn too_wide(network: &IpNet) -> Option<Fault> {
         .hint("add `proof: {certificate: {dns: ...}}`, or name narrower networks")
     })
 }
-
-pub(super) const NETWORK: Schema = Schema {
-    what: "a network",
-    keys: &["addresses", "file", "format", "key", "shared", "note"],
-    planned: &[],
-};

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     from::{self, Rule},
+    keys::{DENY, EXPECT, ORIGIN, ORIGIN_LIMITS, ORIGIN_TLS},
     named_networks::Network,
     problems::{Fault, Report, Where},
     proof,
@@ -15,7 +16,7 @@ use super::{
     reach::{self, MYSQL_DATABASE, MYSQL_SURE_USER, MYSQL_USER, Reach},
     settings::{Listener, Protocol},
     values::{self, Longest},
-    walk::{Fields, Schema, list, nearest, optional, scalar, shorten, word},
+    walk::{Fields, list, nearest, optional, scalar, shorten, word},
 };
 use crate::policy::{Deny, From, Names, OnRevoke, Origin, OriginLimits, Replication, TlsVersion};
 
@@ -98,14 +99,14 @@ fn origin(
         users_of_mariadb_alone(&fields, report);
     }
     let replication = optional(&fields, "replication", report, |text| {
-        word(text, "a kind of replication", REPLICATIONS)
+        word(text, "a kind of replication", &REPLICATIONS)
     });
     let local_infile = optional(&fields, "local_infile", report, values::boolean);
     let exclusive = optional(&fields, "exclusive", report, values::boolean);
     let active = optional(&fields, "active", report, values::boolean);
     let expires = optional(&fields, "expires", report, values::time);
     let on_revoke = optional(&fields, "on_revoke", report, |text| {
-        word(text, "what happens to a session", ON_REVOKE)
+        word(text, "what happens to a session", &ON_REVOKE)
     });
     let (tls_min, limits) = (tls_min(&fields, report), limits(&fields, report));
     let expected_rtt = expected_rtt(&fields, report);
@@ -369,7 +370,7 @@ fn limits(fields: &Fields<'_>, report: &mut Report) -> OriginLimits {
     let Some(node) = fields.get("limits") else {
         return limits;
     };
-    let Some(fields) = Fields::read(node, &LIMITS, report) else {
+    let Some(fields) = Fields::read(node, &ORIGIN_LIMITS, report) else {
         return limits;
     };
     let count = |text: &str| {
@@ -389,7 +390,7 @@ fn limits(fields: &Fields<'_>, report: &mut Report) -> OriginLimits {
 fn tls_min(fields: &Fields<'_>, report: &mut Report) -> Option<TlsVersion> {
     let fields = Fields::read(fields.get("tls")?, &ORIGIN_TLS, report)?;
     optional(&fields, "min", report, |text| {
-        word(text, "a version of TLS that is spoken here", TLS_VERSIONS)
+        word(text, "a version of TLS that is spoken here", &TLS_VERSIONS)
     })
 }
 
@@ -416,70 +417,17 @@ fn twins<'r>(rules: impl Iterator<Item = (&'r str, &'r Where)>, what: &str, repo
     }
 }
 
-pub(super) const ORIGIN: Schema = Schema {
-    what: "an origin",
-    keys: &[
-        "name",
-        "from",
-        "users",
-        "databases",
-        "listeners",
-        "exclusive",
-        "expires",
-        "active",
-        "replication",
-        "local_infile",
-        "limits",
-        "proof",
-        "observe",
-        "tls",
-        "expect",
-        "on_revoke",
-        "note",
-    ],
-    planned: &[],
-};
-
-pub(super) const ORIGIN_TLS: Schema = Schema {
-    what: "an origin's `tls`",
-    keys: &["min"],
-    planned: &[],
-};
-
-pub(super) const EXPECT: Schema = Schema {
-    what: "`expect`",
-    keys: &["rtt"],
-    planned: &[],
-};
-
-pub(super) const LIMITS: Schema = Schema {
-    what: "an origin's `limits`",
-    keys: &[
-        "connections",
-        "new_per_minute",
-        "session",
-        "failed_auth_per_minute",
-    ],
-    planned: &[],
-};
-
-pub(super) const DENY: Schema = Schema {
-    what: "a deny rule",
-    keys: &["name", "from", "users", "certificates", "note"],
-    planned: &[],
-};
-
-pub(super) const REPLICATIONS: &[(&str, Replication)] = &[
+pub(super) const REPLICATIONS: [(&str, Replication); 3] = [
     ("physical", Replication::Physical),
     ("logical", Replication::Logical),
     ("true", Replication::Commands),
 ];
 
-pub(super) const ON_REVOKE: &[(&str, OnRevoke)] = &[
+pub(super) const ON_REVOKE: [(&str, OnRevoke); 3] = [
     ("drain", OnRevoke::Drain),
     ("close", OnRevoke::Close),
     ("keep", OnRevoke::Keep),
 ];
 
-pub(super) const TLS_VERSIONS: &[(&str, TlsVersion)] =
-    &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+pub(super) const TLS_VERSIONS: [(&str, TlsVersion); 2] =
+    [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];

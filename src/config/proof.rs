@@ -1,10 +1,11 @@
 //! `proof.certificate`: what a client's certificate must say. Floor 1: pure.
 
 use super::{
+    keys::{CERTIFICATE, PROOF},
     problems::{Fault, Report},
     raw::Node,
     values,
-    walk::{Fields, Schema, optional, shorten},
+    walk::{Fields, optional, shorten},
 };
 use crate::policy::Proof;
 
@@ -17,8 +18,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Proof> {
 /// Reads the names and hashes of a certificate: those that are asked for.
 fn certificate(node: &Node, report: &mut Report) -> Option<Proof> {
     let fields = Fields::read(node, &CERTIFICATE, report)?;
-    let keys = CERTIFICATE.keys.iter();
-    if keys.into_iter().all(|key| fields.get(key).is_none()) {
+    if CERTIFICATE.names().all(|key| fields.get(key).is_none()) {
         let fault = Fault::new("a proof says what the certificate must be")
             .label("any certificate of the CA would do")
             .hint("one or more of dns, uri, cn, sha256, issuer");
@@ -40,8 +40,10 @@ fn certificate(node: &Node, report: &mut Report) -> Option<Proof> {
         sha256: optional(&fields, "sha256", report, values::sha256),
         issuer: optional(&fields, "issuer", report, values::sha256),
     };
-    let asked = CERTIFICATE.keys.iter();
-    let asked = asked.filter(|key| fields.get(key).is_some()).count();
+    let asked = CERTIFICATE
+        .names()
+        .filter(|key| fields.get(key).is_some())
+        .count();
     let parts = [
         proof.dns.is_some(),
         proof.uri.is_some(),
@@ -76,15 +78,3 @@ pub(super) fn uri(text: &str) -> Result<&str, Fault> {
     }
     Ok(text)
 }
-
-pub(super) const PROOF: Schema = Schema {
-    what: "`proof`",
-    keys: &["certificate"],
-    planned: &[],
-};
-
-pub(super) const CERTIFICATE: Schema = Schema {
-    what: "`proof.certificate`",
-    keys: &["dns", "uri", "cn", "sha256", "issuer"],
-    planned: &[],
-};

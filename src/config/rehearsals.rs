@@ -7,12 +7,13 @@ use std::{
 
 use super::{
     addresses,
+    keys::{SHOWN, TEST},
     origins::REPLICATIONS,
     problems::{Fault, Report},
     raw::{Kind, Node},
     settings::{Listener, Protocol},
     values,
-    walk::{Fields, Schema, list, nearest, optional, scalar, shorten, word},
+    walk::{Fields, list, nearest, optional, scalar, shorten, word},
 };
 use crate::policy::{
     Certificate, Claim, Expected, Reason, Rehearsal, Replication, TlsVersion, Validity, Verdict,
@@ -55,7 +56,7 @@ fn test(
     let shown = fields.get("certificate");
     let certificate = shown.map(|node| certificate(node, report));
     let tls = optional(&fields, "tls", report, |text| {
-        word(text, "whether a connection is encrypted", TLS)
+        word(text, "whether a connection is encrypted", &SHOWN_TLS)
     });
     if let (Some(None), Some(node)) = (tls, shown) {
         let fault = Fault::new("a certificate is shown in an encrypted connection")
@@ -121,7 +122,7 @@ fn replication(
     report: &mut Report,
 ) -> Option<Replication> {
     let kind = optional(fields, "replication", report, |text| {
-        word(text, "a kind of replication", REPLICATIONS)
+        word(text, "a kind of replication", &REPLICATIONS)
     })?;
     match (listener.protocol, kind) {
         (Protocol::Postgres, Replication::Commands) => Some(Replication::Physical),
@@ -138,11 +139,10 @@ fn replication(
 
 fn expected(fields: &Fields<'_>, report: &mut Report) -> Option<Expected> {
     let verdict = optional(fields, "expect", report, |text| {
-        word(text, "what is expected", VERDICTS)
+        word(text, "what is expected", &VERDICTS)
     });
     let reason = optional(fields, "reason", report, |text| {
-        let known = Reason::ALL.map(|reason| (reason.label(), reason));
-        word(text, "a reason", &known)
+        word(text, "a reason", &REASONS)
     });
     if let (Some(verdict), Some(reason)) = (verdict, reason)
         && (verdict == Verdict::Allow) != (reason == Reason::Allowed)
@@ -203,38 +203,29 @@ fn names(fields: &Fields<'_>, key: &str, report: &mut Report) -> Option<Vec<Stri
     read.into_iter().collect()
 }
 
-pub(super) const TEST: Schema = Schema {
-    what: "a test",
-    keys: &[
-        "from",
-        "user",
-        "database",
-        "listener",
-        "tls",
-        "certificate",
-        "replication",
-        "at",
-        "expect",
-        "origin",
-        "reason",
-    ],
-    planned: &[],
-};
-
-pub(super) const SHOWN: Schema = Schema {
-    what: "a test's `certificate`",
-    keys: &["dns", "uri", "cn", "sha256", "issuer"],
-    planned: &[],
-};
-
-const TLS: &[(&str, Option<TlsVersion>)] = &[
+pub(super) const SHOWN_TLS: [(&str, Option<TlsVersion>); 4] = [
     ("true", Some(TlsVersion::V1_3)),
     ("false", None),
     ("1.2", Some(TlsVersion::V1_2)),
     ("1.3", Some(TlsVersion::V1_3)),
 ];
 
-const VERDICTS: &[(&str, Verdict)] = &[("allow", Verdict::Allow), ("deny", Verdict::Deny)];
+pub(super) const VERDICTS: [(&str, Verdict); 2] =
+    [("allow", Verdict::Allow), ("deny", Verdict::Deny)];
 
 /// Until the year 9999.
 const NO_END: Duration = Duration::from_secs(253_402_300_799);
+
+/// Each by its label.
+pub(super) const REASONS: [(&str, Reason); 26] = {
+    let mut reasons = [("", Reason::Allowed); 26];
+    let (mut left, mut open): (&[Reason], &mut [_]) = (&Reason::ALL, &mut reasons);
+    while let (Some((reason, rest)), Some((first, behind))) =
+        (left.split_first(), open.split_first_mut())
+    {
+        *first = (reason.label(), *reason);
+        left = rest;
+        open = behind;
+    }
+    reasons
+};

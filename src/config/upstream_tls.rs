@@ -1,11 +1,12 @@
 //! `upstream_tls`: how the way from a listener to its server is encrypted. Floor 1.
 
 use super::{
+    keys::UPSTREAM_TLS,
     problems::{Fault, Report},
     raw::Node,
     settings::{Protocol, TlsFiles, UpstreamAddress, UpstreamTls},
     values,
-    walk::{Fields, Schema, both, scalar, word},
+    walk::{Fields, both, scalar, word},
 };
 
 /// Reads the mapping. `protocol` and `upstream` are those of the listener, where they could be read.
@@ -18,7 +19,7 @@ pub(super) fn read(
     let fields = Fields::read(node, &UPSTREAM_TLS, report)?;
     let at = fields.demand("mode", report)?;
     let text = scalar(at, "a mode", report)?;
-    let mode = report.expect(&at.at, word(text, "a mode", MODES))?;
+    let mode = report.expect(&at.at, word(text, "a mode", &MODES))?;
     let name = text_of("name", &fields, report, values::server_name);
     let ca = text_of("ca", &fields, report, values::path);
     let pin = text_of("pin", &fields, report, values::sha256);
@@ -72,7 +73,7 @@ pub(super) fn read(
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Off,
     VerifyFull,
     Pin,
@@ -109,13 +110,7 @@ fn text_of<T>(
     report.expect(&node.at, parse(text))
 }
 
-pub(super) const UPSTREAM_TLS: Schema = Schema {
-    what: "`upstream_tls`",
-    keys: &["mode", "name", "ca", "pin", "certificate", "key"],
-    planned: &[],
-};
-
-const MODES: &[(&str, Mode)] = &[
+pub(super) const MODES: [(&str, Mode); 3] = [
     ("off", Mode::Off),
     ("verify-full", Mode::VerifyFull),
     ("pin", Mode::Pin),

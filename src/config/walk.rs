@@ -11,9 +11,66 @@ use super::{
 pub(super) struct Schema {
     /// With its article: `an origin`.
     pub(super) what: &'static str,
-    pub(super) keys: &'static [&'static str],
-    /// Keys of the schema that this version does not know what to do with. They are refused, never ignored.
+    pub(super) keys: &'static [Key],
+    /// Keys that this version does not know what to do with. They are refused, never ignored.
     pub(super) planned: &'static [&'static str],
+}
+
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) absent: Absent,
+    pub(super) doc: &'static str,
+}
+
+/// What an absent key means.
+#[derive(Clone, Copy)]
+pub(super) enum Absent {
+    /// It may not be absent.
+    Never,
+    /// The same as this value.
+    Value(&'static str),
+    Means(&'static str),
+}
+
+/// What is written as the value of a key.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    Text,
+    /// Of a user or a database: whatever is written is its text.
+    Name,
+    /// Of a thing of the file.
+    Label,
+    Flag,
+    /// From 1.
+    Count,
+    Duration,
+    Rate,
+    Time,
+    Path,
+    Host,
+    Address,
+    /// Or an address.
+    Network,
+    /// An address and a port.
+    Socket,
+    Sha256,
+    Words(&'static [&'static str]),
+    List(&'static Self),
+    Map(&'static Schema),
+    /// Mappings by names of the file's own.
+    Named(&'static Schema),
+    Either(&'static [Self]),
+}
+
+impl Shape {
+    /// One value, which flags and the environment can give, too.
+    pub(super) const fn is_single(self) -> bool {
+        !matches!(
+            self,
+            Self::List(_) | Self::Map(_) | Self::Named(_) | Self::Either(_)
+        )
+    }
 }
 
 /// A mapping whose keys have been held against its schema. Each key is there at most once, with a value.
@@ -45,7 +102,7 @@ impl<'n> Fields<'n> {
                 );
                 continue;
             };
-            if !schema.keys.contains(&name.as_str()) {
+            if !schema.names().any(|known| known == name) {
                 report.error(&key.at, schema.stranger(name));
             } else if fields.get(name).is_some() {
                 let fault = Fault::new(format!("`{name}` is there twice")).label("the second one");
@@ -90,6 +147,10 @@ impl<'n> Fields<'n> {
 }
 
 impl Schema {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|key| key.name)
+    }
+
     fn stranger(&self, name: &str) -> Fault {
         if self.planned.contains(&name) {
             return Fault::new(format!("`{name}` is not built yet"))
@@ -97,9 +158,12 @@ impl Schema {
                 .hint("remove it: doorward never ignores a rule");
         }
         let fault = Fault::new(format!("{} has no key `{}`", self.what, shorten(name)));
-        match nearest(name, self.keys.iter().chain(self.planned).copied()) {
+        match nearest(name, self.names().chain(self.planned.iter().copied())) {
             Some(meant) => fault.label(format!("did you mean `{meant}`?")),
-            None => fault.hint(format!("there are {}", self.keys.join(", "))),
+            None => fault.hint(format!(
+                "there are {}",
+                self.names().collect::<Vec<_>>().join(", ")
+            )),
         }
     }
 }

@@ -7,6 +7,7 @@ mod mysql;
 mod refused;
 mod rules;
 mod shown;
+mod table;
 
 use std::{
     fmt::Write as _,
@@ -17,9 +18,11 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Environment, FlagListener, LoadError, Loaded, Overrides, Problem, Problems, Severity, daemon,
-    everybody, from_flags, includes, layering, listeners, load, meaning, origins, parse,
-    rehearsals, upstream_tls, walk::Schema,
+    Environment, FlagListener, LoadError, Loaded, Overrides, Problem, Problems, Severity,
+    from_flags,
+    keys::TOP,
+    load, parse,
+    walk::{Schema, Shape},
 };
 use crate::policy::{Answer, From, Names, OnRevoke, Replication, TlsVersion};
 
@@ -112,12 +115,11 @@ fn the_example_file_is_good_and_has_every_key_that_is_built() {
     let here = text.replace("/etc/doorward/github-meta.json", list.to_str().unwrap());
     let loaded = good(&here);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-    let sections = layering::SECTIONS.map(|(_, schema)| schema);
-    for key in schemas().chain(sections).flat_map(|schema| schema.keys) {
-        // the common name is legacy, and warned of
-        let shown = text.contains(&format!("{key}:")) || *key == "cn";
-        assert!(shown, "{key} is not shown");
-    }
+    let keys = schemas().into_iter().flat_map(Schema::names);
+    let hidden: Vec<_> = keys
+        .filter(|key| !text.contains(&format!("{key}:")))
+        .collect();
+    assert!(hidden.is_empty(), "not shown: {hidden:?}");
     let (limits, defaults) = (loaded.settings.limits, super::Limits::default());
     assert_eq!(limits, defaults, "the example shows the defaults");
     assert_eq!(loaded.rules.drain, Duration::from_secs(30));
@@ -186,31 +188,23 @@ fn every_part_of_an_origin_is_read() {
     assert!(more.rules.protected_users.is_empty() && more.rules.origins.is_empty());
 }
 
-fn schemas() -> impl Iterator<Item = Schema> {
-    [
-        includes::INCLUDED,
-        meaning::TOP,
-        daemon::TLS,
-        everybody::REQUIRE,
-        everybody::OBSERVE,
-        everybody::STRANGERS,
-        everybody::BAN,
-        everybody::SESSIONS,
-        everybody::TEMPORARY,
-        rehearsals::TEST,
-        rehearsals::SHOWN,
-        listeners::LISTENER,
-        listeners::PROXY_PROTOCOL,
-        upstream_tls::UPSTREAM_TLS,
-        origins::ORIGIN,
-        origins::LIMITS,
-        origins::ORIGIN_TLS,
-        origins::EXPECT,
-        super::from::FROM,
-        super::named_networks::NETWORK,
-        super::proof::PROOF,
-        super::proof::CERTIFICATE,
-        origins::DENY,
-    ]
-    .into_iter()
+/// Every mapping that a file may have.
+fn schemas() -> Vec<&'static Schema> {
+    fn within(shape: Shape, found: &mut Vec<&'static Schema>) {
+        if let Shape::Map(schema) | Shape::Named(schema) = shape {
+            found.push(schema);
+            for key in schema.keys {
+                within(key.shape, found);
+            }
+        } else if let Shape::List(shape) = shape {
+            within(*shape, found);
+        } else if let Shape::Either(shapes) = shape {
+            for shape in shapes {
+                within(*shape, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    within(Shape::Map(&TOP), &mut found);
+    found
 }

@@ -4,7 +4,10 @@ use super::*;
 
 #[test]
 fn a_key_that_is_not_built_is_an_error_that_says_so() {
-    let planned: Vec<_> = schemas().flat_map(|schema| schema.planned.iter()).collect();
+    let planned: Vec<_> = schemas()
+        .into_iter()
+        .flat_map(|schema| schema.planned.iter())
+        .collect();
     assert_eq!(planned, [&"scram", &"verifiers", &"identify"]);
     for key in planned {
         let door = DOOR.replace("upstream:", &format!("{key}: x, upstream:"));
