@@ -8,7 +8,7 @@ use super::{CheckArgs, Exit, Format, Global, Output, check_mysql};
 use crate::{
     config::{self, Listener, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
     net::{
-        Fingerprint, bind,
+        Families, Fingerprint, bind,
         tls::{Identity, TlsError},
     },
     server::{
@@ -167,7 +167,8 @@ fn surroundings(settings: &Settings, file: &Path) -> Vec<Problem> {
                 .iter()
                 .flat_map(|listener| &listener.listen);
             for address in listen.chain([&settings.admin.http]) {
-                problems.extend(port(*address, file));
+                let families = server::families(*address, settings);
+                problems.extend(port(*address, families, file));
             }
         }
         for listener in &settings.listeners {
@@ -219,8 +220,8 @@ fn own_certificate(settings: &Settings) -> Option<Fingerprint> {
     identity.fingerprint()
 }
 
-fn port(address: SocketAddr, file: &Path) -> Option<Problem> {
-    let error = bind(address).err()?;
+fn port(address: SocketAddr, families: Families, file: &Path) -> Option<Problem> {
+    let error = bind(address, families).err()?;
     let known = [
         (io::ErrorKind::AddrInUse, "another program listens there"),
         (
@@ -400,7 +401,8 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        let told = runtime.block_on(async { port(held.local_addr().unwrap(), Path::new("f")) });
+        let told = runtime
+            .block_on(async { port(held.local_addr().unwrap(), Families::Own, Path::new("f")) });
         assert!(
             told.unwrap()
                 .message

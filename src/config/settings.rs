@@ -20,6 +20,15 @@ pub struct Settings {
     pub resolver: Resolver,
 }
 
+impl Settings {
+    /// Whether something of ours listens for IPv4 on this port.
+    pub fn listens_on_ipv4(&self, port: u16) -> bool {
+        let doors = self.listeners.iter().flat_map(|door| &door.listen);
+        let mut sockets = doors.chain([&self.admin.http]);
+        sockets.any(|socket| socket.is_ipv4() && socket.port() == port)
+    }
+}
+
 /// A socket we accept on, and the server behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {

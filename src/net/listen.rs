@@ -5,17 +5,27 @@ use std::{io, net::SocketAddr, time::Duration};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Binds one address and listens. An IPv6 socket takes no IPv4 clients: each family is its own line in the configuration.
+/// Which clients a socket of IPv6's unspecified address takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4's too: they come as mapped addresses, as anybody expects of `[::]`.
+    Both,
+    /// IPv6's alone: something else listens for IPv4 on this port.
+    Own,
+}
+
+/// Binds one address and listens.
 ///
 /// Called inside a runtime, which the listener then belongs to.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        let both = families == Families::Both && address.ip().is_unspecified();
+        socket.set_only_v6(!both)?;
     }
     // a restart must not wait for the old connections' TIME_WAIT
     socket.set_reuse_address(true)?;
@@ -54,21 +64,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_an_error_and_not_shared() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = bind(first.local_addr().unwrap()).unwrap_err();
+        let first = bind("127.0.0.1:0".parse().unwrap(), Families::Own).unwrap();
+        let error = bind(first.local_addr().unwrap(), Families::Own).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[tokio::test]
     async fn both_families_listen_on_one_port() {
-        let v6 = bind("[::]:0".parse().unwrap()).unwrap();
+        let v6 = bind("[::]:0".parse().unwrap(), Families::Own).unwrap();
         let port = v6.local_addr().unwrap().port();
-        bind(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
+        bind(SocketAddr::from(([0, 0, 0, 0], port)), Families::Own).unwrap();
+    }
+
+    #[tokio::test]
+    async fn everybody_comes_to_the_unspecified_address_of_ipv6() {
+        let both = bind("[::]:0".parse().unwrap(), Families::Both).unwrap();
+        let port = both.local_addr().unwrap().port();
+        let over_ipv4 = TcpStream::connect(("127.0.0.1", port));
+        let (dialled, accepted) = tokio::join!(over_ipv4, both.accept());
+        dialled.unwrap();
+        assert_eq!(accepted.unwrap().1.ip().to_string(), "::ffff:127.0.0.1");
     }
 
     #[tokio::test]
     async fn both_legs_send_small_messages_at_once_and_notice_a_dead_peer() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), Families::Own).unwrap();
         let connecting = TcpStream::connect(listener.local_addr().unwrap());
         let (dialled, accepted) = tokio::join!(connecting, listener.accept());
         let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());

@@ -24,7 +24,7 @@ mod watch;
 pub use client_authority::{ClientAuthority, IssueError, Issued, Wish, Written};
 pub use client_certificate::Unreadable;
 pub use client_trust::{ClientTrust, Fault};
-pub use listen::{bind, tune};
+pub use listen::{Families, bind, tune};
 pub use local::{LocalListener, connect_local, user_name};
 pub use presented::{Presented, Serial};
 pub use proxied::{Proxied, ProxiedError, proxied};

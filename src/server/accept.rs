@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_spare_descriptor_turns_the_first_in_the_queue_away() {
-        let listener = net::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = net::bind("127.0.0.1:0".parse().unwrap(), net::Families::Own).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();

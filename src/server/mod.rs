@@ -43,7 +43,7 @@ pub(crate) use certificate::way;
 pub use logging::Logging;
 pub use source::{Configuration, Source};
 pub use start::StartError;
-pub(crate) use start::upstream;
+pub(crate) use start::{families, upstream};
 pub use tasks::Tasks;
 
 use accept::Entrance;

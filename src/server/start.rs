@@ -29,7 +29,7 @@ use crate::{
     config::{Listener, Protocol, Settings, UpstreamAddress},
     meter::Meters,
     net::{
-        self, ClientTrust, LocalListener, Server, Upstream, UpstreamTls,
+        self, ClientTrust, Families, LocalListener, Server, Upstream, UpstreamTls,
         certificate::AuthorityError, certificate::make_folder,
     },
     policy::{Hosts, Policy},
@@ -97,7 +97,7 @@ pub(super) async fn open(
 
     logging.audit().write_to(&settings.audit)?;
     let (doors, entrances) = bind_doors(&settings, tls, &meters)?;
-    let http = bind(settings.admin.http)?;
+    let http = bind(settings.admin.http, &settings)?;
     let admin = bind_admin(&settings)?;
 
     let standing = Standing {
@@ -163,7 +163,7 @@ fn bind_doors(
         let door = Arc::new(door(listener, meters));
         door.upstream.encrypt(tls);
         for address in &listener.listen {
-            entrances.push((bind(*address)?, Arc::clone(&door)));
+            entrances.push((bind(*address, settings)?, Arc::clone(&door)));
         }
         doors.push(door);
     }
@@ -190,8 +190,18 @@ pub(crate) fn upstream(listener: &Listener) -> Upstream {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    net::bind(address).map_err(|error| StartError::Listen { address, error })
+fn bind(address: SocketAddr, settings: &Settings) -> Result<TcpListener, StartError> {
+    net::bind(address, families(address, settings))
+        .map_err(|error| StartError::Listen { address, error })
+}
+
+/// `[::]` is for everybody, unless IPv4 has a line of its own in the configuration.
+pub(crate) fn families(address: SocketAddr, settings: &Settings) -> Families {
+    if settings.listens_on_ipv4(address.port()) {
+        Families::Own
+    } else {
+        Families::Both
+    }
 }
 
 fn bind_admin(settings: &Settings) -> Result<LocalListener, StartError> {

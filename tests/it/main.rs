@@ -20,6 +20,7 @@ mod corpus_mysql;
 mod crates;
 mod crowds;
 mod docs;
+mod far;
 mod faults;
 mod floors;
 mod harness;
