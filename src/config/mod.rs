@@ -40,6 +40,7 @@ pub use load::{
     load, load_again, parse, places,
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
+pub use raw::MAX_FILE;
 pub use schema::json_schema;
 pub use settings::{
     Admin, Audit, Compression, Limits, Listener, Log, LogFormat, Metrics, ProtectUpstream,

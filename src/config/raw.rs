@@ -13,8 +13,8 @@ use serde_saphyr::{
 
 use super::problems::{Fault, FileIndex, Span, Where};
 
-/// The largest file that is read.
-pub(super) const MAX_FILE: usize = 1 << 20;
+/// The largest file that is read, in bytes.
+pub const MAX_FILE: usize = 1 << 20;
 
 /// One value of the file.
 #[derive(Clone, Debug)]

@@ -26,6 +26,7 @@ mod floors;
 mod harness;
 mod harness_works;
 mod import;
+mod import_lines;
 mod invariants;
 mod learned;
 mod limits;

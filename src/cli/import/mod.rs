@@ -32,10 +32,12 @@ use serde_json::json;
 
 use super::{Exit, Format, Output};
 use crate::config::{
-    self, Draft, DraftListener, DraftSettings, Environment, Loaded, Overrides, Problems, Protocol,
+    self, Draft, DraftListener, DraftSettings, Environment, Loaded, MAX_FILE, Overrides, Problems,
+    Protocol,
 };
 use draw::Manner;
 use firewall::Scope;
+use flatten::{Flat, Piece};
 use region::{Addresses, NameSet, Ways};
 use rule::{Remark, Rule, Weight};
 
@@ -178,9 +180,12 @@ fn import(arguments: &ImportArgs, text: &str) -> Result<Imported, Failure> {
     let mut found = arguments.read(text, &source).map_err(Failure::Unread)?;
     let mut flat = flatten::flatten(&found.rules, &frame.rules.protected_users);
     found.remarks.append(&mut flat.remarks);
-    let is_host = |piece: &flatten::Piece| matches!(piece.region.addresses, Addresses::Host { .. });
+    let is_host = |piece: &Piece| matches!(piece.region.addresses, Addresses::Host { .. });
     if flat.admitted.iter().any(is_host) {
         found.note("of a host's addresses private ones do not count, lest somebody bends its name to the inside: `private: true` beside `host` lets them");
+    }
+    if arguments.origins_only {
+        found.remarks.extend(of_an_include(&flat));
     }
     found.remarks.sort_by(|one, other| {
         let key = |remark: &Remark| (remark.weight, remark.places.is_empty());
@@ -208,6 +213,12 @@ fn import(arguments: &ImportArgs, text: &str) -> Result<Imported, Failure> {
         deny: draw::deny(&flat, &manner),
     };
     if !stopped {
+        let long = draft.to_string().len();
+        if long > MAX_FILE {
+            return Err(Failure::Unread(format!(
+                "its origins make a file of {long} bytes, and {MAX_FILE} are read: import it in parts"
+            )));
+        }
         accepted(&draft).map_err(Failure::Settings)?;
     }
     if arguments.origins_only {
@@ -218,6 +229,22 @@ fn import(arguments: &ImportArgs, text: &str) -> Result<Imported, Failure> {
         rename: found.rename,
         draft: (!stopped).then_some(draft),
     })
+}
+
+/// What the origins of an included file ask of the file that includes it.
+fn of_an_include(flat: &Flat) -> Vec<Remark> {
+    let leans =
+        |piece: &Piece| matches!(&piece.region.users, NameSet::AllBut(but) if !but.is_empty());
+    let mut remarks = Vec::new();
+    if let Some(piece) = flat.admitted.iter().find(|piece| leans(piece)) {
+        let text = "leaves protected users out by `protected_users` alone: keep them there";
+        remarks.push(Remark::note(&piece.place, text));
+    }
+    if !flat.denied.is_empty() {
+        let text = "its deny rules hold for the origins of all other files, too";
+        remarks.push(Remark::general(text));
+    }
+    remarks
 }
 
 /// What the loader makes of a file.

@@ -146,8 +146,9 @@ impl Addresses {
     pub(super) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Networks(wide), Self::Networks(narrow)) => {
-                let wide = IpNet::aggregate(wide);
-                narrow.iter().all(|network| contained(network, &wide))
+                let within = |wide: &[IpNet]| narrow.iter().all(|network| contained(network, wide));
+                // neighbours may hold together what none holds alone
+                within(wide) || (wide.len() > 1 && within(&IpNet::aggregate(wide)))
             }
             (wide @ Self::Networks(_), Self::Host { .. }) => wide.covers(&Self::everywhere()),
             (Self::Host { .. }, Self::Networks(_)) => false,

@@ -1,3 +1,5 @@
+//! What is read from providers' files, and what is refused.
+
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! What the resolver makes of answers and of silence, by a made clock.
+
 use super::*;
 
 fn wanted(names: &[&str]) -> Wanted {
