@@ -1,6 +1,8 @@
 //! Bounds: what one origin, one source and everybody together may take.
 
-use crate::harness::{Gateway, Login, Postgres, Raw, Relay, psql, raw, wait_until};
+use crate::harness::{
+    Gateway, Login, Mysql, Postgres, Raw, Relay, mysql_clients::Tls, node, psql, raw, wait_until,
+};
 
 const FEW: &str = "\
 origins:
@@ -133,4 +135,97 @@ fn a_descriptor_shortage_is_survived() {
         psql(&login, "select 1").status.success().then_some(())
     });
     assert!(gateway.metric("doorward_accept_errors_total", &[]) >= 1.0);
+}
+
+#[test]
+fn an_origin_takes_so_many_new_sessions_a_minute() {
+    let policy = FEW.replace("connections: 2", "new_per_minute: 2");
+    let gateway = Gateway::start(&Postgres::shared().address(), &policy);
+    let mut live = session(&gateway);
+    drop(session(&gateway));
+    let login = Login::new(gateway.port, "by_text", "shop");
+    let refused = psql(&login, "select 1");
+    assert!(refused.failed().contains("[limit_rate]"), "{refused:?}");
+    live.query("select 1");
+    live.expect('Z');
+    let rest = format!("{policy}  - {{name: rest, from: [127.0.0.0/8], users: [by_text]}}\n");
+    gateway.reload(&rest);
+    assert_eq!(psql(&login, "select 1").worked(), "1", "by the next origin");
+}
+
+#[test]
+fn who_guesses_passwords_waits_and_no_other_user_does() {
+    let policy = "\
+origins:
+  - {name: few, from: [127.0.0.1], users: [app, other], databases: [shop], limits: {failed_auth_per_minute: 2}}
+";
+    let gateway = Gateway::start(&Postgres::shared().address(), policy);
+    let guess = gateway.shop().password("wrong");
+    for _ in 0..2 {
+        assert!(
+            psql(&guess, "select 1")
+                .failed()
+                .contains("password authentication failed")
+        );
+    }
+    let refused = psql(&gateway.shop(), "select 1");
+    assert!(refused.failed().contains("[limit_rate]"), "{refused:?}");
+    let other = Login::new(gateway.port, "other", "shop");
+    assert_eq!(psql(&other, "select 1").worked(), "1");
+    assert_eq!(gateway.metric("doorward_bans", &[]), 0.0, "it is known");
+}
+
+#[test]
+fn a_password_is_not_guessed_by_changing_users_either() {
+    let policy = "\
+require: {tls: false}
+origins:
+  - {name: few, from: [127.0.0.1], users: [app, other], databases: [shop], limits: {failed_auth_per_minute: 2}}
+";
+    for server in Mysql::all() {
+        let gateway = Gateway::mysql(&server.address(), policy);
+        let script = "const mysql = require('mysql2/promise'), e = process.env;\n\
+             const as = (user, password) => ({user, password, database: 'shop'});\n\
+             (async () => { for (const password of ['no', 'never', 'secret']) {\n\
+               const c = await mysql.createConnection({host: e.DB_HOST, port: +e.DB_PORT, ...as('app', 'secret')});\n\
+               try { await c.changeUser(as('other', password)); console.log('in') }\n\
+               catch (wrong) { console.log(wrong.message.includes('limit_rate')) }\n\
+               c.destroy() } })()";
+        let said = node(&gateway.account().tls(Tls::Off), script);
+        assert_eq!(
+            said.worked().trim(),
+            "false\nfalse\ntrue",
+            "{:?}",
+            server.kind
+        );
+    }
+}
+
+#[test]
+fn a_session_lasts_as_long_as_its_origin_lets_it() {
+    let policy = FEW.replace("connections: 2", "session: 2s");
+    let gateway = Gateway::start(&Postgres::shared().address(), &policy);
+    let (mut idle, mut busy) = (session(&gateway), session(&gateway));
+    busy.query("begin");
+    busy.expect('Z');
+    let told = idle.refusal();
+    assert_eq!(told.field('C').as_deref(), Some("57P01"));
+    let text = told.field('M').unwrap();
+    assert!(
+        text.contains("as long as") && text.contains("[expired]"),
+        "{text}"
+    );
+    for end in ["select 1", "commit"] {
+        busy.query(end);
+        busy.expect('Z');
+    }
+    assert_eq!(busy.refusal().field('C').as_deref(), Some("57P01"));
+    let login = Login::new(gateway.port, "by_text", "shop");
+    assert_eq!(psql(&login, "select 1").worked(), "1", "another may begin");
+    // the limit reaches live sessions by a reload, too
+    let long = FEW.replace("connections: 2", "session: 1h");
+    gateway.reload(&long);
+    let mut live = session(&gateway);
+    gateway.reload(&policy);
+    assert_eq!(live.refusal().field('C').as_deref(), Some("57P01"));
 }

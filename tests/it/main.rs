@@ -12,6 +12,7 @@
 
 mod admin;
 mod balancers;
+mod bans;
 mod cancels;
 mod certificates;
 mod clients_work;
