@@ -68,6 +68,7 @@ impl Meters {
         for result in ["success", "failure"] {
             child(&families.config_reloads, &[result]);
         }
+        child(&families.banned, &[FAILURES]);
         Ok(Self {
             registry,
             families,
@@ -178,7 +179,7 @@ impl Meters {
     }
 
     pub fn banned(&self) {
-        child(&self.families.banned, &["failures"]).inc();
+        child(&self.families.banned, &[FAILURES]).inc();
     }
 
     /// A configuration was taken, at the start or by a reload.
@@ -258,6 +259,8 @@ fn timestamp(at: SystemTime) -> i64 {
 const MAX_CHILDREN: usize = 500;
 /// The label of a decision that no origin is named in, and of sessions that none admits.
 const NONE: &str = "_none";
+/// Why strangers are banned.
+const FAILURES: &str = "failures";
 /// The label of origins beyond the shown ones. No configured name begins with an underscore.
 const OTHER: &str = "_other";
 

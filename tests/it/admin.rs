@@ -91,7 +91,9 @@ fn thinking_clients_show_neither_network_nor_database() {
 #[test]
 fn no_label_comes_from_a_client() {
     // CVE-2022-21698
-    let gateway = gateway(TEXT);
+    let gateway = gateway(&format!(
+        "{TEXT}strangers: {{ban: {{after: 1000000, within: 1m, for: 1s}}}}\n"
+    ));
     let series = |gateway: &Gateway| -> BTreeSet<String> {
         let samples = gateway.metrics().into_iter();
         samples

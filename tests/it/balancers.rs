@@ -49,7 +49,7 @@ fn startup() -> Vec<u8> {
 
 #[test]
 fn the_client_that_a_balancer_names_is_the_one_that_is_decided() {
-    let (_, gateway) = balanced();
+    let (_upstream, gateway) = balanced();
     let mut client = Raw::connect_from(BALANCER, gateway.port);
     // the header in pieces, and the opening in the same segment as its end
     let header = for_client("203.0.113.7");
@@ -89,7 +89,7 @@ fn a_header_is_obligatory_for_a_balancer_and_refused_from_anybody_else() {
 
 #[test]
 fn a_password_in_clear_does_not_cross_a_balancer_on_this_machine() {
-    let (_, gateway) = balanced();
+    let (_upstream, gateway) = balanced();
     let mut client = Raw::connect_from(BALANCER, gateway.port);
     let opening = raw::startup(&[("user", "by_text"), ("database", "shop")]);
     client.send(&[for_client("203.0.113.7"), opening].concat());
@@ -100,7 +100,7 @@ fn a_password_in_clear_does_not_cross_a_balancer_on_this_machine() {
 
 #[test]
 fn a_balancer_that_looks_whether_we_are_there_is_decided_by_nobody() {
-    let (_, gateway) = balanced();
+    let (_upstream, gateway) = balanced();
     for probe in [
         b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".as_slice(),
         b"PROXY UNKNOWN\r\n",

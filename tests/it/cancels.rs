@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Gateway, Postgres, Raw, Relay, clients::psql_started, gateway::SHOP, process::signal, python,
-    raw, wait_until,
+    Gateway, Postgres, Raw, Relay,
+    client_ca::ClientCa,
+    clients::psql_started,
+    gateway::{Plan, SHOP},
+    process::signal,
+    python, raw, wait_until,
 };
 
 const TEXT: &str = "\
@@ -151,7 +155,7 @@ fn cancels_of_impossible_lengths_are_closed() {
 fn plain_cancels_can_be_forbidden_and_deny_applies_to_all() {
     let server = Postgres::shared();
     let upstream = Relay::before(server.port);
-    let mut plan = crate::harness::gateway::Plan::new(&upstream.address());
+    let mut plan = Plan::new(&upstream.address());
     plan.head = plan
         .head
         .replacen("upstream:", "allow_plain_cancel: false, upstream:", 1);
@@ -199,4 +203,40 @@ except psycopg.errors.QueryCanceled: print('canceled', c.info.full_protocol_vers
     cancel.send(&raw::cancel(&key));
     assert_eq!(cancel.rest(), b"");
     gateway.until_metric("doorward_cancels_total", &[("result", "refused")], 1.0);
+}
+
+#[test]
+fn a_certificate_lets_a_cancel_in_from_anywhere_and_nothing_else_does() {
+    let ca = ClientCa::new();
+    let shop = ca.issue("shop.example.com", &[]);
+    let policy = "\
+origins:
+  - name: shop
+    from: [any]
+    proof: {certificate: {dns: \"*.example.com\"}}
+    users: [app]
+    databases: [shop]
+";
+    let server = Postgres::shared();
+    let upstream = Relay::before(server.port);
+    let gateway = Plan::new(&upstream.address()).believing(&ca).start(policy);
+    let login = gateway.shop().showing(&shop);
+    let script = "\
+import psycopg, threading
+def tried(cancel):
+    c = psycopg.connect('')
+    threading.Timer(0.5, lambda: cancel(c)).start()
+    try: c.execute('select pg_sleep(2)'); print('slept')
+    except psycopg.errors.QueryCanceled as e: print('canceled')
+tried(lambda c: c.cancel_safe())
+tried(lambda c: c.cancel())";
+    let said = python(&login, script);
+    assert_eq!(
+        said.worked(),
+        "canceled\nslept",
+        "a plain one shows nothing"
+    );
+    let forwarded = gateway.metric("doorward_cancels_total", &[("result", "forwarded")]);
+    let refused = gateway.metric("doorward_cancels_total", &[("result", "refused")]);
+    assert_eq!((forwarded, refused), (1.0, 1.0));
 }

@@ -11,6 +11,7 @@ use crate::harness::{Gateway, Postgres, Raw, Relay, raw, wait_until};
 const TEXT: &str = "\
 origins:
   - {name: shop, from: [127.0.0.1], users: [by_text], databases: [shop]}
+strangers: {ban: {after: 1000000, within: 1m, for: 1s}}
 ";
 
 fn resident_kib(process: u32) -> i64 {
