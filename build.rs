@@ -1,6 +1,6 @@
-//! Tells the binary which commit it was built from; `unknown` outside a checkout.
+//! Tells the binary which commit it was built from and when that was made; `unknown` outside a checkout.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::SystemTime};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -14,6 +14,9 @@ fn main() {
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=DOORWARD_COMMIT={commit}");
+    // the commit's date and not the clock's: the same commit makes the same program
+    let built = git(&["log", "-1", "--format=%ct"]).unwrap_or_else(seconds_now);
+    println!("cargo:rustc-env=DOORWARD_BUILT={built}");
 }
 
 fn head_and_its_ref() -> Vec<String> {
@@ -24,6 +27,11 @@ fn head_and_its_ref() -> Vec<String> {
         .to_vec();
     names.extend(branch);
     names
+}
+
+fn seconds_now() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs().to_string()
 }
 
 /// What git answers; `None` without git, and where the checkout is not this crate's own.

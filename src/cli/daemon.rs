@@ -72,6 +72,7 @@ pub(super) fn ask_for<T: TryFrom<Answer, Error = Answer>>(
             Err(match why {
                 Refused::NotPermitted => Exit::NotPermitted,
                 Refused::Configuration => Exit::Configuration,
+                Refused::AboveCeiling => Exit::No,
                 Refused::AsksForYes | Refused::Request => Exit::Failed,
             })
         }

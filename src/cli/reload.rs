@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
             match why {
                 Refused::Configuration => Exit::Configuration,
                 Refused::NotPermitted => Exit::NotPermitted,
+                Refused::AboveCeiling => Exit::No,
                 Refused::AsksForYes | Refused::Request => Exit::Failed,
             }
         }
@@ -42,6 +43,8 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
         | Answer::Refusal(_)
         | Answer::Sessions(_)
         | Answer::Logins(_)
+        | Answer::Allowed(_)
+        | Answer::Revoked(_)
         | Answer::Done => {
             output.complain("error: the daemon answered something else: is it another version?");
             Exit::Failed

@@ -178,7 +178,9 @@ fn from_daemon(
                 return Some(Err(match why {
                     Refused::Request => Exit::Usage,
                     Refused::NotPermitted => Exit::NotPermitted,
-                    Refused::Configuration | Refused::AsksForYes => Exit::Failed,
+                    Refused::Configuration | Refused::AsksForYes | Refused::AboveCeiling => {
+                        Exit::Failed
+                    }
                 }));
             }
             Ok(_) => AskError::NoAnswer("it answers another question".to_owned()),

@@ -28,6 +28,7 @@ mod reach;
 mod rehearsals;
 mod schema;
 mod settings;
+mod spoken;
 mod texts;
 mod upstream_tls;
 mod values;
@@ -47,6 +48,7 @@ pub use settings::{
     Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol,
     UpstreamTls,
 };
+pub use spoken::{spoken_length, spoken_network};
 pub use texts::{List, Lists, Texts};
 
 #[cfg(test)]

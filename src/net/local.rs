@@ -87,6 +87,15 @@ pub fn user_name() -> Option<&'static str> {
     NAME.get_or_init(read).as_deref()
 }
 
+/// Another user of this machine, for the record.
+pub fn named_user(id: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    match name_of(id, &users) {
+        Some(name) => format!("{name} (uid {id})"),
+        None => format!("uid {id}"),
+    }
+}
+
 /// Lines of `name:password:id:...`.
 fn name_of(user: u32, users: &str) -> Option<&str> {
     users.lines().find_map(|line| {

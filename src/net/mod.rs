@@ -25,7 +25,7 @@ pub use client_authority::{ClientAuthority, IssueError, Issued, Wish, Written};
 pub use client_certificate::Unreadable;
 pub use client_trust::{ClientTrust, Fault};
 pub use listen::{Families, bind, tune};
-pub use local::{LocalListener, connect_local, user_name};
+pub use local::{LocalListener, connect_local, named_user, user_name};
 pub use presented::{Presented, Serial};
 pub use proxied::{Proxied, ProxiedError, proxied};
 pub use proxy::{OnBehalf, announce};

@@ -124,7 +124,7 @@ fn meet(some: &Names, others: &Names) -> bool {
 /// As the file would write it.
 fn in_words(length: Duration) -> String {
     let seconds = length.as_secs();
-    for (unit, name) in [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m")] {
+    for (unit, name) in [(60 * 60, "h"), (60, "m")] {
         if seconds >= unit && seconds.is_multiple_of(unit) {
             return format!("{}{name}", seconds / unit);
         }

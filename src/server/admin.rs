@@ -13,9 +13,9 @@ use super::{
     Tasks,
     control::{Answer, LONGEST_REQUEST, Refused, Request},
     house::House,
-    reload::Caller,
+    reload::{Caller, No},
 };
-use crate::net::LocalListener;
+use crate::net::{self, LocalListener};
 
 /// Answers for ever, one request a connection.
 pub(super) async fn serve(listener: LocalListener, house: Arc<House>, tasks: Tasks) {
@@ -36,20 +36,24 @@ pub(super) async fn serve(listener: LocalListener, house: Arc<House>, tasks: Tas
             continue;
         }
         let house = Arc::clone(&house);
+        let by = stream.peer_cred().map_or_else(
+            |_gone| "unknown".to_owned(),
+            |peer| net::named_user(peer.uid()),
+        );
         tasks.spawn("admin", async move {
-            converse(stream, &house).await;
+            converse(stream, &house, by).await;
             drop(place);
         });
     }
 }
 
-async fn converse(stream: UnixStream, house: &House) {
+async fn converse(stream: UnixStream, house: &House, by: String) {
     let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
     let mut bounded = BufReader::new(read.take(LONGEST_REQUEST as u64));
     let received = timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await;
     let answer = match received {
-        Ok(Ok(_)) if line.ends_with(b"\n") => answer(&line, house).await,
+        Ok(Ok(_)) if line.ends_with(b"\n") => answer(&line, house, by).await,
         Ok(Ok(0) | Err(_)) | Err(_) => return,
         Ok(Ok(_)) => no_sense("a request is one line of at most 64 KiB"),
     };
@@ -65,15 +69,12 @@ async fn converse(stream: UnixStream, house: &House) {
     .await;
 }
 
-async fn answer(line: &[u8], house: &House) -> Answer {
+async fn answer(line: &[u8], house: &House, by: String) -> Answer {
     match serde_json::from_slice(line) {
         Ok(Request::Status) => Answer::Status(Box::new(house.status().await)),
         Ok(Request::Reload { yes }) => match house.reload(Caller::Operator { yes }).await {
             Ok(reloaded) => Answer::Reloaded(reloaded),
-            Err(no) => Answer::Refused {
-                why: no.why,
-                text: no.text,
-            },
+            Err(no) => refused(no),
         },
         Ok(Request::Why(question)) => match house.why(&question) {
             Ok(answer) => Answer::Why(Box::new(answer)),
@@ -95,7 +96,22 @@ async fn answer(line: &[u8], house: &House) -> Answer {
             }
         }
         Ok(Request::Logins) => Answer::Logins(house.logins()),
+        Ok(Request::Allow(request)) => house
+            .allow(request, by)
+            .await
+            .map_or_else(refused, Answer::Allowed),
+        Ok(Request::Revoke { name }) => house
+            .revoke(&name, &by)
+            .await
+            .map_or_else(refused, Answer::Revoked),
         Err(error) => no_sense(&error.to_string()),
+    }
+}
+
+fn refused(no: No) -> Answer {
+    Answer::Refused {
+        why: no.why,
+        text: no.text,
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) async fn keep(house: Arc<House>) {
         if next.is_some_and(|at| at <= now) {
             tracing::info!(target: AUDIT, event = "origin_expired", "live sessions are decided again");
             house.standing.send_modify(|_the_same| {});
+            house.forget_expired().await;
         }
         house.gateway.count_bans();
         looked = now;

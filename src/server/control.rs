@@ -12,8 +12,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    grants::{AllowRequest, RevokeAnswer},
     people::{LoginAnswer, RefusalAnswer, SessionAnswer},
     status::Status,
+    temporary::Given,
     why_answer::{WhyAnswer, WhyRequest},
 };
 use crate::net;
@@ -41,6 +43,12 @@ pub enum Request {
     },
     /// Who logged in at the database, as far as it is remembered.
     Logins,
+    /// Somebody is to be let in for a while.
+    Allow(AllowRequest),
+    /// A temporary origin is to end.
+    Revoke {
+        name: String,
+    },
 }
 
 /// What the daemon answers.
@@ -53,6 +61,8 @@ pub enum Answer {
     Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
+    Allowed(Given),
+    Revoked(RevokeAnswer),
     /// It is done, and there is nothing to tell of it.
     Done,
     /// Nothing was changed.
@@ -85,6 +95,8 @@ kinds! {
     Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
+    Allowed(Given),
+    Revoked(RevokeAnswer),
 }
 
 impl TryFrom<Answer> for () {
@@ -115,6 +127,8 @@ pub enum Refused {
     NotPermitted,
     /// It would shut out more than is likely to be meant.
     AsksForYes,
+    /// It is more than may be given for a while.
+    AboveCeiling,
     /// The request is not understood.
     Request,
 }

@@ -19,7 +19,7 @@ pub(super) fn ask(old: &Policy, new: &[Arc<Origin>], now: SystemTime) -> Option<
     let gone: Vec<_> = old
         .origins()
         .iter()
-        .filter(|origin| !kept.contains(&*origin.name))
+        .filter(|origin| !origin.temporary && !kept.contains(&*origin.name))
         .collect();
     if gone.len() * 2 <= old.origins().len() {
         return None;

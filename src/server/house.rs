@@ -18,6 +18,7 @@ use super::{
     people::{LoginAnswer, RefusalAnswer, SessionAnswer},
     source::Source,
     status::{ListenerStatus, Status, figures, rfc3339},
+    temporary::Book,
     upstreams::Doors,
     why_answer::{BadQuestion, DAEMON, Ground, WhyAnswer, WhyRequest},
 };
@@ -37,6 +38,7 @@ pub(super) struct House {
     pub(super) tls: watch::Sender<Arc<ServerConfig>>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) in_force: Mutex<InForce>,
+    pub(super) temporary: Arc<Book>,
     pub(super) one_at_a_time: sync::Mutex<()>,
     pub(super) began: Instant,
 }

@@ -20,6 +20,7 @@ use super::{
     refresh,
     source::{Source, keep_as_last_good},
     systemd,
+    temporary::join,
 };
 use crate::{
     config::{Listener, LoadError, Loaded, Log, Settings},
@@ -115,24 +116,19 @@ impl House {
             text: "reading the configuration failed in a way that was not foreseen".to_owned(),
         })??;
         let now = SystemTime::now();
-        if caller == (Caller::Operator { yes: false }) {
-            let policy = Arc::clone(&self.standing.borrow().policy);
-            guard::ask(&policy, &loaded.rules.origins, now).map_or(Ok(()), |text| {
-                Err(No {
-                    why: Refused::AsksForYes,
-                    text,
-                })
-            })?;
-        }
         let Loaded {
             rules,
             warnings,
             texts,
             ..
         } = loaded;
+        let joined = join(rules, self.temporary.all(), now);
+        self.ask_first(caller, &joined.rules.origins, now)?;
         self.logging.audit().write_to(&settings.audit)?;
         let (decided, revoked) = self.gateway.decisions_again();
-        let policy = self.next_policy(rules);
+        joined.tell_lapses();
+        let (book, given) = (Arc::clone(&self.temporary), joined.given);
+        let policy = self.next_policy(joined.rules);
         let generation = policy.generation();
         let origins = policy.origins().len();
         let certificate = made.certificate.clone();
@@ -147,8 +143,11 @@ impl House {
             problem: None,
         };
         // waits for the disk, which no session may
-        let kept =
-            spawn_blocking(move || keep_as_last_good(&source, &state_dir, &texts.main)).await;
+        let kept = spawn_blocking(move || {
+            keep_as_last_good(&source, &state_dir, &texts.main);
+            book.keep_or_tell(given);
+        })
+        .await;
         if kept.is_err() {
             tracing::error!(event = "last_good_not_kept", "a panic, see above");
         }
@@ -160,6 +159,20 @@ impl House {
             revoked,
             needs_restart,
             warnings: warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Where a person has to confirm what a slip of the hand could have done.
+    fn ask_first(&self, caller: Caller, new: &[Arc<Origin>], now: SystemTime) -> Result<(), No> {
+        if caller != (Caller::Operator { yes: false }) {
+            return Ok(());
+        }
+        let policy = Arc::clone(&self.standing.borrow().policy);
+        guard::ask(&policy, new, now).map_or(Ok(()), |text| {
+            Err(No {
+                why: Refused::AsksForYes,
+                text,
+            })
         })
     }
 
@@ -193,7 +206,7 @@ impl House {
     }
 
     /// How many sessions have decided again since, and how many of them that ended: as soon as all have, or after a moment.
-    async fn count_since(&self, decided: u64, revoked: u64, live: u64) -> (u64, u64) {
+    pub(super) async fn count_since(&self, decided: u64, revoked: u64, live: u64) -> (u64, u64) {
         let deadline = Instant::now() + COUNTING;
         loop {
             let (now_decided, now_revoked) = self.gateway.decisions_again();

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::SystemTime,
 };
@@ -23,6 +23,7 @@ use super::{
     refresh,
     reload::declared,
     source,
+    temporary::{Book, join},
     upstreams::Doors,
 };
 use crate::{
@@ -32,7 +33,7 @@ use crate::{
         self, ClientTrust, Families, LocalListener, Server, Upstream, UpstreamTls,
         certificate::AuthorityError, certificate::make_folder,
     },
-    policy::{Hosts, Policy},
+    policy::{Hosts, Policy, Rules},
     session::{Door, Gateway, Standing},
 };
 
@@ -83,7 +84,8 @@ pub(super) async fn open(
     let settings = loaded.settings;
     let (certificate, clients, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
-    let policy = Policy::new(loaded.rules, &Hosts::default(), FIRST_GENERATION);
+    let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
+    let policy = Policy::new(rules, &Hosts::default(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
     refresh::tell_ends(&meters, &certificate, &clients);
     meters.configured(FIRST_GENERATION, now);
@@ -126,6 +128,7 @@ pub(super) async fn open(
         tls,
         limits,
         in_force: Mutex::new(in_force),
+        temporary,
         one_at_a_time: sync::Mutex::new(()),
         began: Instant::now(),
     };
@@ -135,6 +138,14 @@ pub(super) async fn open(
         http,
         admin,
     })
+}
+
+fn join_temporary(state_dir: &Path, rules: Rules, now: SystemTime) -> (Arc<Book>, Rules) {
+    let book = Book::open(state_dir, now);
+    let joined = join(rules, book.all(), now);
+    joined.tell_lapses();
+    book.keep_or_tell(joined.given);
+    (Arc::new(book), joined.rules)
 }
 
 /// The listener's own certificate, whom we believe of clients, and what each server must prove.
