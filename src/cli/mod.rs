@@ -2,6 +2,7 @@
 //!
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 
+mod allow;
 mod cert;
 mod check;
 mod check_mysql;
@@ -12,6 +13,7 @@ mod import;
 mod learn;
 mod output;
 mod reload;
+mod revoke;
 mod run;
 mod schema;
 mod sessions;
@@ -23,11 +25,13 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use allow::AllowArgs;
 pub use cert::{CertArgs, CertCommand, IssueArgs};
 pub use connect::ConnectArgs;
 pub use connect_lines::Client;
 pub use import::{ImportArgs, ImportFormat, ImportProtocol};
 pub use output::Output;
+pub use revoke::RevokeArgs;
 
 use crate::{config, server};
 
@@ -130,6 +134,10 @@ pub enum Command {
     Why(WhyArgs),
     /// Put the changed allowlist in force
     Reload(ReloadArgs),
+    /// Let somebody in for a while
+    Allow(AllowArgs),
+    /// End what `allow` gave
+    Revoke(RevokeArgs),
     /// Print the lines that a client needs
     Connect(ConnectArgs),
     /// Make an allowlist of what another gatekeeper has: `pg_hba.conf`, MySQL's accounts, a firewall
@@ -328,6 +336,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Import(arguments) => import::run(arguments, &mut output),
         Command::Reload(arguments) => reload::run(arguments, &cli.global, &mut output),
         Command::Schema => schema::run(&mut output),
+        Command::Allow(arguments) => allow::run(arguments, &cli.global, &mut output),
+        Command::Revoke(arguments) => revoke::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &cli.global, &mut output),
         Command::Learn(arguments) => learn::run(arguments, &cli.global, &mut output),
