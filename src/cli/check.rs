@@ -1,138 +1,166 @@
 //! `doorward check`: everything that is wrong with an allowlist, and with what stands around it. Floor 5.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
-use serde_json::{Value, json};
-
-use super::{CheckArgs, Exit, Format, Global, Output, check_mysql};
+use super::{
+    CheckArgs, Exit, Format, Global, Output, check_diff::Differences, check_mysql,
+    checked::Checked, hosts,
+};
 use crate::{
     config::{self, Listener, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
     net::{
-        Families, Fingerprint, bind,
+        ClientTrust, Families, Fingerprint, bind,
+        resolver::Resolved,
         tls::{Identity, TlsError},
     },
+    policy::Policy,
     server::{
         self,
-        control::{self, Request},
+        control::{self, Answer, Request},
+        rehearsed::Rehearsed,
+        status::Status,
+        why_answer::Ground,
     },
 };
 
-/// Ends with 78 where something is wrong, and for a warning too if that is asked.
+/// Ends with 78 where something is wrong, and for a warning too if that is asked; with 3 where decisions change.
 pub(super) fn run(arguments: &CheckArgs, global: &Global, output: &mut Output<'_>) -> Exit {
     let file = arguments
         .file
         .clone()
         .unwrap_or_else(|| global.config_or_default());
-    let checked = check(&file, arguments.offline);
+    let checked = check(&file, arguments, global.admin_socket.clone());
     let exit = checked.exit(arguments.deny_warnings);
     match output.format {
         Format::Json => output.say_json(&checked.json(&file, exit)),
         Format::Human => checked.show(&file, exit, output),
+        Format::Github => output.say(checked.github(&file)),
     }
     exit
 }
 
-/// What was found.
-struct Checked {
-    /// What a good file holds, in words.
-    summary: Option<String>,
-    problems: Vec<Problem>,
-    /// Of a file that cannot be read.
-    unreadable: Option<Exit>,
-}
-
-fn check(file: &Path, offline: bool) -> Checked {
+fn check(file: &Path, arguments: &CheckArgs, socket: Option<PathBuf>) -> Checked {
     match config::load(file, &Overrides::default()) {
-        Ok(loaded) => {
-            let summary = Some(summary(&loaded));
-            let mut problems = loaded.warnings;
-            if !offline {
-                problems.extend(surroundings(&loaded.settings, file));
-            }
-            Checked {
-                summary,
-                problems,
-                unreadable: None,
-            }
-        }
+        Ok(loaded) => check_loaded(loaded, file, arguments, socket),
         Err(LoadError::Problems(problems)) => Checked {
-            summary: None,
             problems: problems.as_slice().to_vec(),
-            unreadable: None,
+            ..Checked::default()
         },
         Err(error @ LoadError::Unreadable { .. }) => Checked {
-            summary: None,
             problems: vec![problem(Severity::Error, None, file, error.to_string())],
-            unreadable: Some(Exit::from(&error)),
+            broken_off: Some(Exit::from(&error)),
+            ..Checked::default()
         },
     }
 }
 
-impl Checked {
-    fn exit(&self, deny_warnings: bool) -> Exit {
-        let (errors, warnings) = (
-            self.number(Severity::Error) > 0,
-            self.number(Severity::Warning) > 0,
-        );
-        match self.unreadable {
-            Some(exit) => exit,
-            None if errors || (deny_warnings && warnings) => Exit::Configuration,
-            None => Exit::Fine,
-        }
+fn check_loaded(
+    loaded: Loaded,
+    file: &Path,
+    arguments: &CheckArgs,
+    socket: Option<PathBuf>,
+) -> Checked {
+    let mut checked = Checked {
+        summary: Some(summary(&loaded)),
+        ..Checked::default()
+    };
+    let Loaded {
+        settings,
+        rules,
+        warnings,
+        ..
+    } = loaded;
+    checked.problems = warnings;
+    let socket = socket.unwrap_or_else(|| settings.admin.socket.clone());
+    let mut resolved = Resolved::default();
+    let mut running = None;
+    if !arguments.offline {
+        running = running_at(&socket);
+        resolved = hosts::look_up(rules.hosts(), &settings.resolver);
+        checked.problems.extend(names(&resolved, file));
+        checked.problems.extend(unused(running.as_deref(), file));
+        let around = surroundings(&settings, file, running.is_some());
+        checked.problems.extend(around);
     }
-
-    fn number(&self, severity: Severity) -> usize {
-        let problems = self.problems.iter();
-        problems
-            .filter(|problem| problem.severity == severity)
-            .count()
-    }
-
-    fn show(&self, file: &Path, exit: Exit, output: &mut Output<'_>) {
-        for problem in &self.problems {
-            output.say(problem.render(output.color));
-        }
-        let count = config::count(&self.problems);
-        match &self.summary {
-            Some(summary) if exit == Exit::Fine => {
-                let warnings = match self.number(Severity::Warning) {
-                    0 => String::new(),
-                    _ => format!(", {count}"),
-                };
-                if !output.quiet {
-                    output.say(format_args!("{}: {summary}: ok{warnings}", file.display()));
-                }
+    let now = SystemTime::now();
+    let policy = Policy::new(rules, &resolved.hosts, 0);
+    checked.tests = Some(Rehearsed::of(&policy, now));
+    checked.generation = running.as_ref().map(|status| status.generation);
+    if arguments.diff {
+        let ground = Ground {
+            policy: &policy,
+            // what was proved counts
+            trust: &ClientTrust::default(),
+            listeners: &settings.listeners,
+            source: "",
+        };
+        let generation = checked.generation.unwrap_or_default();
+        match Differences::find(&socket, generation, ground, now) {
+            Ok(differences) => checked.differences = Some(differences),
+            Err(error) => {
+                let text = format!("{}: {error}", socket.display());
+                let problems = &mut checked.problems;
+                problems.push(problem(Severity::Error, None, file, text));
+                checked.broken_off = Some(Exit::Unavailable);
             }
-            Some(_) | None => output.say(count),
         }
     }
+    checked
+}
 
-    fn json(&self, file: &Path, exit: Exit) -> Value {
-        let problems: Vec<_> = self.problems.iter().map(as_json).collect();
-        json!({
-            "file": file.display().to_string(),
-            "ok": exit == Exit::Fine,
-            "errors": self.number(Severity::Error),
-            "warnings": self.number(Severity::Warning),
-            "problems": problems,
-        })
+/// The gateway that runs with this socket.
+fn running_at(socket: &Path) -> Option<Box<Status>> {
+    match control::ask(socket, &Request::Status) {
+        Ok(Answer::Status(status)) => Some(status),
+        Ok(_) | Err(_) => None,
     }
 }
 
-fn as_json(problem: &Problem) -> Value {
-    let place = problem.place.as_ref();
-    json!({
-        "severity": problem.severity.label(),
-        "code": problem.code,
-        "message": problem.message,
-        "source": problem.source,
-        "line": place.map(|place| place.line),
-        "column": place.map(|place| place.column),
-        "width": place.map(|place| place.width),
-        "text": place.map(|place| &place.text),
-        "label": problem.label,
-        "hint": problem.hint,
-    })
+/// What is strange about the hosts that rules name. It may be otherwise tomorrow.
+fn names(resolved: &Resolved, file: &Path) -> Vec<Problem> {
+    let warn = |code, message| problem(Severity::Warning, Some(code), file, message);
+    let mut problems = Vec::new();
+    for (host, state) in &resolved.states {
+        if let Some(warning) = &state.warning {
+            problems.push(warn("W-HOST", format!("host {host}: {warning}")));
+        }
+        if let Some(error) = &state.error {
+            problems.push(warn("W-DNS", format!("host {host} is not found: {error}")));
+        } else if state.addresses.is_empty() && state.inward.is_empty() {
+            problems.push(warn("W-DNS", format!("host {host} has no address")));
+        }
+    }
+    problems
+}
+
+/// Origins that nobody has used for so long that nobody may need them any more.
+fn unused(running: Option<&Status>, file: &Path) -> Vec<Problem> {
+    let Some(status) = running.filter(|status| status.uptime_seconds >= UNUSED.as_secs()) else {
+        return Vec::new();
+    };
+    let recently = SystemTime::now().checked_sub(UNUSED);
+    let used = |line: &&server::status::OriginLine| {
+        let last = line.last_seen.as_ref();
+        let last = last.and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        line.sessions > 0 || last.map(SystemTime::from) >= recently
+    };
+    let mut origins: Vec<_> = status.origins.iter().map(|line| &line.origin).collect();
+    origins.dedup();
+    let is_used = |origin: &&String| {
+        let mut lines = status.origins.iter().filter(|line| line.origin == **origin);
+        lines.any(|line| used(&line))
+    };
+    origins.retain(|origin| !is_used(origin));
+    let warn = |origin: &String| {
+        let message = format!("origin \"{origin}\" was not used for 42 days: is it needed?");
+        problem(Severity::Warning, Some("W-UNUSED"), file, message)
+    };
+    origins.into_iter().map(warn).collect()
 }
 
 fn summary(loaded: &Loaded) -> String {
@@ -148,11 +176,12 @@ fn summary(loaded: &Loaded) -> String {
 }
 
 /// What the file names and the machine has. Another host's state is never an error: it may be well tomorrow.
-fn surroundings(settings: &Settings, file: &Path) -> Vec<Problem> {
+fn surroundings(settings: &Settings, file: &Path, running: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(files) = &settings.tls.files {
         problems.extend(certificate(&files.certificate, &files.key, file));
     }
+    problems.extend(client_authorities(settings, file));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -161,7 +190,7 @@ fn surroundings(settings: &Settings, file: &Path) -> Vec<Problem> {
     };
     runtime.block_on(async {
         // a running daemon of ours holds its ports by right
-        if control::ask(&settings.admin.socket, &Request::Status).is_err() {
+        if !running {
             let listen = settings
                 .listeners
                 .iter()
@@ -210,6 +239,36 @@ fn certificate(certificate: &Path, key: &Path, file: &Path) -> Option<Problem> {
             ))
         }
         Err(error) => Some(problem(Severity::Error, None, file, error.to_string())),
+    }
+}
+
+/// Whom we are to believe of clients.
+fn client_authorities(settings: &Settings, file: &Path) -> Option<Problem> {
+    let ca = settings.tls.client_ca.as_deref()?;
+    let soon = SystemTime::now() + LIST_SOON;
+    match ClientTrust::read(ca, settings.tls.crl.as_deref()) {
+        Ok(trust) => {
+            let ends = trust.lists_end().filter(|ends| *ends < soon)?;
+            let ends = jiff::Timestamp::try_from(ends).ok()?;
+            let message = format!(
+                "a revocation list of tls.crl ends at {ends}: from then on no certificate of its CA is believed"
+            );
+            Some(problem(
+                Severity::Warning,
+                Some("W-CRL-ENDS"),
+                file,
+                message,
+            ))
+        }
+        Err(error) => {
+            // the daemon's user may read what this one may not
+            let (severity, code) = if error.is_permission() {
+                (Severity::Warning, Some("W-UNREADABLE"))
+            } else {
+                (Severity::Error, None)
+            };
+            Some(problem(severity, code, file, error.to_string()))
+        }
     }
 }
 
@@ -271,153 +330,13 @@ fn problem(
     }
 }
 
+/// An origin that was not used for so long is worth a question.
+const UNUSED: Duration = Duration::from_secs(42 * 24 * 60 * 60);
+/// How long before its end a revocation list is warned of.
+const LIST_SOON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// For one database.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::cli::Cli;
-
-    const DOOR: &str = "version: 1\nlisteners:\n  - {name: pg, protocol: postgres, listen: '127.0.0.1:0', upstream: '127.0.0.1:1'}\nadmin: {http: '127.0.0.1:0'}\n";
-
-    struct Folder(tempfile::TempDir);
-
-    impl Folder {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn file(&self, more: &str) -> std::path::PathBuf {
-            let file = self.0.path().join("allowlist.yaml");
-            let socket = self.0.path().join("admin.sock");
-            let text = format!("{DOOR}{more}")
-                .replace("{http:", &format!("{{socket: {}, http:", socket.display()));
-            std::fs::write(&file, text).unwrap();
-            file
-        }
-    }
-
-    fn codes(checked: &Checked) -> Vec<Option<&'static str>> {
-        checked
-            .problems
-            .iter()
-            .map(|problem| problem.code)
-            .collect()
-    }
-
-    #[test]
-    fn a_good_file_is_summed_up() {
-        let folder = Folder::new();
-        let file = folder
-            .file("origins:\n  - {name: a, from: [10.0.0.1]}\ndeny:\n  - {name: b, users: [c]}\n");
-        let checked = check(&file, true);
-        assert_eq!(
-            checked.summary.as_deref(),
-            Some("1 listener, 1 origin, 1 deny rule")
-        );
-        assert_eq!(checked.exit(true), Exit::Fine);
-        assert_eq!(checked.json(&file, Exit::Fine)["ok"], true);
-    }
-
-    #[test]
-    fn warnings_end_with_78_only_where_that_is_asked() {
-        let folder = Folder::new();
-        let checked = check(&folder.file("origins: []\n"), true);
-        assert_eq!(codes(&checked), [Some("W-NOBODY")]);
-        assert_eq!(
-            (checked.exit(false), checked.exit(true)),
-            (Exit::Fine, Exit::Configuration)
-        );
-    }
-
-    #[test]
-    fn a_note_is_told_and_is_no_warning() {
-        let folder = Folder::new();
-        let file = folder.file("origins:\n  - {name: a, from: [10.0.0.1]}\n");
-        let mut checked = check(&file, true);
-        checked.problems.push(problem(
-            Severity::Note,
-            None,
-            &file,
-            "by the way".to_owned(),
-        ));
-        assert_eq!(checked.exit(true), Exit::Fine);
-        assert_eq!(checked.json(&file, Exit::Fine)["warnings"], 0);
-        let mut said = Vec::new();
-        let mut errors = Vec::new();
-        let global = Cli::try_parse_from(["doorward", "check"]).unwrap().global;
-        let mut output = Output::new(&global, &mut said, &mut errors);
-        checked.show(&file, Exit::Fine, &mut output);
-        let said = String::from_utf8(said).unwrap();
-        assert!(said.starts_with("note: by the way"), "{said}");
-        assert!(said.ends_with(": ok\n"), "{said}");
-    }
-
-    #[test]
-    fn a_program_reads_where_each_problem_is() {
-        let folder = Folder::new();
-        let file = folder.file("origins:\n  - {name: a, from: [10.0.0.1/8]}\n");
-        let checked = check(&file, true);
-        let exit = checked.exit(false);
-        let json = checked.json(&file, exit);
-        assert_eq!(
-            (exit, &json["ok"], &json["errors"]),
-            (Exit::Configuration, &json!(false), &json!(1))
-        );
-        let problem = &json["problems"][0];
-        assert_eq!(
-            (&problem["line"], &problem["column"], &problem["width"]),
-            (&json!(6), &json!(22), &json!(10))
-        );
-        assert_eq!(problem["severity"], "error");
-    }
-
-    #[test]
-    fn a_silent_database_is_a_warning_and_a_missing_key_an_error() {
-        let folder = Folder::new();
-        let more = "origins:\n  - {name: a, from: [10.0.0.1]}\n";
-        let checked = check(&folder.file(more), false);
-        assert_eq!(codes(&checked), [Some("W-UPSTREAM")]);
-        let key = folder.0.path().join("none.pem");
-        let tls = format!("{more}tls: {{certificate: {0}, key: {0}}}\n", key.display());
-        assert_eq!(
-            check(&folder.file(&tls), true).exit(false),
-            Exit::Fine,
-            "--offline looks at the text alone"
-        );
-        assert_eq!(
-            check(&folder.file(&tls), false).exit(false),
-            Exit::Configuration
-        );
-    }
-
-    #[test]
-    fn a_port_that_another_program_holds_is_a_warning() {
-        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let told = runtime
-            .block_on(async { port(held.local_addr().unwrap(), Families::Own, Path::new("f")) });
-        assert!(
-            told.unwrap()
-                .message
-                .contains("another program listens there")
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_not_there_is_told_in_one_sentence() {
-        let checked = check(Path::new("/nonexistent/allowlist.yaml"), true);
-        assert_eq!(checked.exit(false), Exit::Configuration);
-        assert!(
-            checked.problems[0]
-                .message
-                .starts_with("cannot read /nonexistent/allowlist.yaml")
-        );
-    }
-}
+#[path = "check_tests.rs"]
+mod tests;

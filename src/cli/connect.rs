@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &ConnectArgs, global: &Global, output: &mut Output<
         Ok(advice) => {
             match output.format {
                 Format::Json => output.say_json(&advice.json(arguments.client)),
-                Format::Human => advice.say(arguments.client, output),
+                Format::Human | Format::Github => advice.say(arguments.client, output),
             }
             Exit::Fine
         }

@@ -5,10 +5,13 @@
 mod allow;
 mod cert;
 mod check;
+mod check_diff;
 mod check_mysql;
+mod checked;
 mod connect;
 mod connect_lines;
 mod daemon;
+mod hosts;
 mod import;
 mod learn;
 mod output;
@@ -114,6 +117,8 @@ impl Global {
 pub enum Format {
     Human,
     Json,
+    /// Workflow commands, for `check` alone
+    Github,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -241,6 +246,9 @@ pub struct CheckArgs {
     /// Look at the text alone: no certificate, port or database
     #[arg(long)]
     pub offline: bool,
+    /// Say which decisions change against the running gateway, and end with 3 if any do
+    #[arg(long, conflicts_with = "offline")]
+    pub diff: bool,
     /// End with 78 for a warning, too
     #[arg(long)]
     pub deny_warnings: bool,
@@ -328,6 +336,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let mut output = Output::new(&cli.global, &mut out, &mut err);
+    if cli.global.format == Format::Github && !matches!(cli.command, Command::Check(_)) {
+        output.complain("error: `--format github` is for `check`");
+        return Exit::Usage;
+    }
     match &cli.command {
         Command::Check(arguments) => check::run(arguments, &cli.global, &mut output),
         Command::Why(arguments) => why::run(arguments, &cli.global, &mut output),

@@ -57,8 +57,8 @@ impl<'a> Output<'a> {
     pub fn answer(&mut self, answer: &impl Serialize, text: impl FnOnce() -> String) {
         match self.format {
             Format::Json => self.say_json(answer),
-            Format::Human if self.quiet => {}
-            Format::Human => self.say(text()),
+            Format::Human | Format::Github if self.quiet => {}
+            Format::Human | Format::Github => self.say(text()),
         }
     }
 

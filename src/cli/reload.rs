@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
         Answer::Status(_)
         | Answer::Why(_)
         | Answer::Refusal(_)
+        | Answer::Decisions(_)
         | Answer::Sessions(_)
         | Answer::Logins(_)
         | Answer::Allowed(_)

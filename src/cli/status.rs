@@ -16,7 +16,7 @@ pub(super) fn run(global: &Global, output: &mut Output<'_>) -> Exit {
         Ok(status) => {
             match output.format {
                 Format::Json => output.say_json(&status),
-                Format::Human => output.say(render(&status, SystemTime::now())),
+                Format::Human | Format::Github => output.say(render(&status, SystemTime::now())),
             }
             Exit::Fine
         }

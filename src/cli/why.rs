@@ -4,14 +4,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::SystemTime};
 
-use tokio::runtime;
-
-use super::{Exit, Global, Output, WhyArgs, daemon};
+use super::{Exit, Global, Output, WhyArgs, daemon, hosts};
 use crate::{
     config::{self, Environment, LoadError, Settings},
     net::{
         ClientTrust,
-        resolver::{self, Wanted},
         tls::{self, TlsError},
     },
     policy::{Condition, Hosts, Policy, Rules},
@@ -67,7 +64,9 @@ fn request(arguments: &WhyArgs) -> Result<WhyRequest, (Exit, String)> {
         None => named.then(|| Shows::Names {
             dns: shown.dns.clone(),
             uri: shown.uri.clone(),
+            cn: None,
             sha256: shown.sha256.clone(),
+            issuers: Vec::new(),
         }),
     };
     let mut resolve: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -145,18 +144,9 @@ fn from_file(
 
 /// What DNS says of the hosts that the command line says nothing of.
 fn look_up(rules: &Rules, settings: &Settings, request: &WhyRequest) -> Hosts {
-    let mut hosts = rules.hosts();
-    hosts.retain(|host| !request.resolve.contains_key(&**host));
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let Some(runtime) = runtime.ok().filter(|_| !hosts.is_empty()) else {
-        return Hosts::default();
-    };
-    let wanted = Wanted {
-        hosts,
-        servers: settings.resolver.servers.clone(),
-        max_stale: settings.resolver.max_stale,
-    };
-    runtime.block_on(resolver::look_up(&wanted)).hosts
+    let mut wanted = rules.hosts();
+    wanted.retain(|host| !request.resolve.contains_key(&**host));
+    hosts::look_up(wanted, &settings.resolver).hosts
 }
 
 /// `None` where no daemon runs and none was named.

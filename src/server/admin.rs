@@ -80,6 +80,7 @@ async fn answer(line: &[u8], house: &House, by: String) -> Answer {
             Ok(answer) => Answer::Why(Box::new(answer)),
             Err(bad) => no_sense(&bad.to_string()),
         },
+        Ok(Request::Decide { questions }) => Answer::Decisions(house.decide(&questions)),
         Ok(Request::Refusal { reference }) => match house.refusal(&reference) {
             Some(answer) => Answer::Refusal(Box::new(answer)),
             None => no_sense(&format!(

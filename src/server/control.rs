@@ -16,7 +16,7 @@ use super::{
     people::{LoginAnswer, RefusalAnswer, SessionAnswer},
     status::Status,
     temporary::Given,
-    why_answer::{WhyAnswer, WhyRequest},
+    why_answer::{Decision, WhyAnswer, WhyRequest},
 };
 use crate::net;
 
@@ -31,6 +31,10 @@ pub enum Request {
         yes: bool,
     },
     Why(Box<WhyRequest>),
+    /// The verdicts on several connections.
+    Decide {
+        questions: Vec<WhyRequest>,
+    },
     /// A refusal that a client reports.
     Refusal {
         reference: String,
@@ -58,6 +62,8 @@ pub enum Answer {
     Status(Box<Status>),
     Reloaded(Reloaded),
     Why(Box<WhyAnswer>),
+    /// In the order of the questions.
+    Decisions(Listing<Decision>),
     Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
@@ -92,6 +98,7 @@ macro_rules! kinds {
 kinds! {
     Status(Box<Status>),
     Why(Box<WhyAnswer>),
+    Decisions(Listing<Decision>),
     Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),

@@ -20,7 +20,7 @@ use super::{
     status::{ListenerStatus, Status, figures, rfc3339},
     temporary::Book,
     upstreams::Doors,
-    why_answer::{BadQuestion, DAEMON, Ground, WhyAnswer, WhyRequest},
+    why_answer::{BadQuestion, DAEMON, Decision, Ground, WhyAnswer, WhyRequest},
 };
 use crate::{
     config::{Limits, Settings},
@@ -76,6 +76,17 @@ impl House {
             again.map(|claim| self.on_this_ground(|ground| WhyAnswer::about(ground, &claim, now)));
         let answer = answer.map(|answer| self.dated(answer));
         Some(RefusalAnswer::of(&kept, answer))
+    }
+
+    pub(super) fn decide(&self, questions: &[WhyRequest]) -> Listing<Decision> {
+        let now = SystemTime::now();
+        let items = self.on_this_ground(|ground| {
+            let decided = questions.iter();
+            decided
+                .map(|question| Decision::of(ground, question, now))
+                .collect()
+        });
+        Listing { items }
     }
 
     fn on_this_ground<T>(&self, ask: impl FnOnce(Ground<'_>) -> T) -> T {

@@ -20,6 +20,7 @@ mod http;
 mod logging;
 pub mod people;
 mod refresh;
+pub mod rehearsed;
 mod reload;
 mod source;
 mod start;

@@ -135,7 +135,7 @@ impl RefusalAnswer {
 }
 
 impl Who {
-    pub(super) fn of(claim: &Claim) -> Self {
+    pub fn of(claim: &Claim) -> Self {
         let replication = claim.replication.map(|kind| match kind {
             Replication::Physical => "physical",
             Replication::Logical => "logical",

@@ -2,7 +2,7 @@
 //!
 //! The verdict is the policy's own; this file and `why_words` only find the words for it.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::why_words::{Subject, overruled};
 use crate::{
     config::{Listener, Protocol},
     net::ClientTrust,
-    policy::{Claim, Explanation, Origin, Outcome, Policy, Tried, Verdict},
+    policy::{Claim, Explanation, Origin, Outcome, Policy, Reason, Tried, Unlimited, Verdict},
 };
 
 /// Who answers, and by what.
@@ -48,6 +48,21 @@ pub struct WhyAnswer {
     /// Since when it is in force, as RFC 3339 has it.
     #[serde(default)]
     pub loaded: Option<String>,
+}
+
+/// The verdict alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// `allow`, `deny`, or `unknown` for a question that means nothing here.
+    pub verdict: String,
+    /// The label of a [`Reason`](crate::policy::Reason), or what is wrong with the question.
+    pub reason: String,
+    /// The origin that admits or came nearest, or the deny rule that hit.
+    pub origin: Option<String>,
+    /// What an observation spared the client.
+    pub would_deny: Option<String>,
+    /// The origin was given for a while; it stands in no file.
+    pub temporary: bool,
 }
 
 /// How one origin answered.
@@ -123,6 +138,77 @@ impl WhyAnswer {
 
     pub fn allows(&self) -> bool {
         self.verdict == "allow"
+    }
+}
+
+impl Decision {
+    /// As [`WhyAnswer::of`], without the reasons of every origin.
+    pub fn of(ground: Ground<'_>, request: &WhyRequest, now: SystemTime) -> Self {
+        Self::asked(ground, request, now).unwrap_or_else(|question| Self {
+            verdict: "unknown".to_owned(),
+            reason: question.to_string(),
+            origin: None,
+            would_deny: None,
+            temporary: false,
+        })
+    }
+
+    fn asked(
+        ground: Ground<'_>,
+        request: &WhyRequest,
+        now: SystemTime,
+    ) -> Result<Self, BadQuestion> {
+        let door = request.door(ground.listeners)?;
+        let at = request.moment(now)?;
+        let claim = request.claim(door, ground.trust, at)?;
+        let decided = ground.policy.decide(&claim, at, &Unlimited);
+        let text = |name: &Arc<str>| name.to_string();
+        Ok(match decided {
+            Ok((permit, ())) => Self {
+                verdict: "allow".to_owned(),
+                reason: Reason::Allowed.label().to_owned(),
+                origin: permit.origin().map(|origin| text(&origin.name)),
+                would_deny: permit
+                    .spared()
+                    .map(|denial| denial.reason.label().to_owned()),
+                temporary: permit.origin().is_some_and(|origin| origin.temporary),
+            },
+            Err(denial) => Self {
+                verdict: "deny".to_owned(),
+                reason: denial.reason.label().to_owned(),
+                origin: denial.rule.as_ref().map(text),
+                would_deny: None,
+                temporary: false,
+            },
+        })
+    }
+
+    /// Whether nobody notices which of the two it is: a refusal may have another near miss.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let of = |one: &Self| {
+            (
+                one.verdict.clone(),
+                one.reason.clone(),
+                one.would_deny.clone(),
+            )
+        };
+        of(self) == of(other) && (self.verdict != "allow" || self.origin == other.origin)
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.verdict)?;
+        if self.verdict != "allow" {
+            write!(f, " {}", self.reason)?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, " by \"{origin}\"")?;
+        }
+        if let Some(spared) = &self.would_deny {
+            write!(f, " (observed: {spared})")?;
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use super::why_words::brief;
+use super::{people::Who, why_words::brief};
 use crate::{
     config::{Listener, Protocol},
     net::ClientTrust,
@@ -59,9 +59,14 @@ pub enum Shows {
         dns: Vec<String>,
         #[serde(default)]
         uri: Vec<String>,
+        #[serde(default)]
+        cn: Option<String>,
         /// 64 hexadecimal digits.
         #[serde(default)]
         sha256: Option<String>,
+        /// Of the keys of the CAs above it, likewise.
+        #[serde(default)]
+        issuers: Vec<String>,
     },
 }
 
@@ -71,6 +76,27 @@ pub enum Shows {
 pub struct BadQuestion(pub String);
 
 impl WhyRequest {
+    /// About somebody who was there. What proved him counts as valid still.
+    pub fn of(who: &Who) -> Self {
+        Self {
+            address: who.address.clone(),
+            user: who.user.clone(),
+            database: who.database.clone(),
+            listener: Some(who.listener.clone()),
+            tls: who.tls.clone(),
+            replication: who.replication.clone(),
+            certificate: who.certificate.as_ref().map(|shown| Shows::Names {
+                dns: shown.dns.clone(),
+                uri: shown.uri.clone(),
+                cn: shown.cn.clone(),
+                sha256: Some(shown.sha256.clone()),
+                issuers: shown.issuers.clone(),
+            }),
+            at: None,
+            resolve: BTreeMap::new(),
+        }
+    }
+
     /// The moment that is asked about.
     pub(super) fn moment(&self, now: SystemTime) -> Result<SystemTime, BadQuestion> {
         self.at.as_deref().map_or(Ok(now), time)
@@ -187,12 +213,21 @@ impl Shows {
                 let read = chain.ok().and_then(|chain| trust.certificate(&chain, at));
                 read.ok_or_else(|| BadQuestion("the certificate is not base64 of DER".to_owned()))
             }
-            Self::Names { dns, uri, sha256 } => Ok(Certificate {
+            Self::Names {
+                dns,
+                uri,
+                cn,
+                sha256,
+                issuers,
+            } => Ok(Certificate {
                 dns: dns.iter().map(|name| name.to_ascii_lowercase()).collect(),
                 uri: uri.clone(),
-                cn: None,
+                cn: cn.clone(),
                 sha256: sha256.as_deref().map_or(Ok([0; 32]), digest)?,
-                issuers: Vec::new(),
+                issuers: issuers
+                    .iter()
+                    .map(|text| digest(text))
+                    .collect::<Result<_, _>>()?,
                 ends: at + A_YEAR,
                 validity: Validity::Valid,
                 chain: Vec::new(),
