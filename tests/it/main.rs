@@ -49,3 +49,4 @@ mod refusals;
 mod reload;
 mod service;
 mod starting;
+mod temporary;
