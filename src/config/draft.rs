@@ -8,7 +8,7 @@ use std::{fmt, path::PathBuf, time::SystemTime};
 use ipnet::IpNet;
 
 use super::Protocol;
-use crate::policy::{Deny, From, Names, Origin, Proof, Replication};
+use crate::policy::{Deny, From, Names, OnRevoke, Origin, OriginLimits, Proof, Replication};
 
 /// Rules and what little of settings they need. `Display` writes the file.
 #[derive(Clone, Debug, Default)]
@@ -144,13 +144,40 @@ fn origin(f: &mut fmt::Formatter<'_>, origin: &Origin, note: Option<&str>) -> fm
     if let Some(least) = origin.tls_min {
         writeln!(f, "    tls: {{min: \"{}\"}}", least.label())?;
     }
-    if let Some(most) = origin.limits.connections {
-        writeln!(f, "    limits: {{connections: {most}}}")?;
+    limits(f, &origin.limits)?;
+    if let Some(longest) = origin.expected_rtt {
+        writeln!(f, "    expect: {{rtt: {}ms}}", longest.as_millis())?;
+    }
+    if let Some(does) = origin.on_revoke {
+        let does = match does {
+            OnRevoke::Keep => "keep",
+            OnRevoke::Drain => "drain",
+            OnRevoke::Close => "close",
+        };
+        writeln!(f, "    on_revoke: {does}")?;
     }
     if let Some(end) = origin.expires.and_then(time) {
         writeln!(f, "    expires: {end}")?;
     }
     Ok(())
+}
+
+fn limits(f: &mut fmt::Formatter<'_>, limits: &OriginLimits) -> fmt::Result {
+    let number = |key: &str, most: Option<u32>| Some(format!("{key}: {}", most?));
+    let failures = limits.failed_auth_per_minute;
+    let own = (failures != OriginLimits::default().failed_auth_per_minute).then_some(failures);
+    let session = limits.session;
+    let said = [
+        number("connections", limits.connections),
+        number("new_per_minute", limits.new_per_minute),
+        session.map(|longest| format!("session: {}ms", longest.as_millis())),
+        number("failed_auth_per_minute", own),
+    ];
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    if said.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "    limits: {{{}}}", said.join(", "))
 }
 
 fn deny(f: &mut fmt::Formatter<'_>, deny: &Deny, note: Option<&str>) -> fmt::Result {
@@ -389,6 +416,37 @@ deny:
             "{tail}"
         );
         assert_eq!(read(&draft).origins.len(), 2);
+    }
+
+    #[test]
+    fn every_condition_and_limit_of_an_origin_is_written_back() {
+        let text = format!(
+            "{}origins:\n  - {{name: a, from: [{{host: a.example, private: true}}, 10.0.0.1], users: [u], databases: [d], listeners: [pg], \
+             exclusive: true, active: false, observe: true, expires: 2026-11-22T18:00:00Z, proof: {{certificate: {{dns: a.example, sha256: '{}'}}}}, \
+             tls: {{min: '1.3'}}, expect: {{rtt: 2ms}}, on_revoke: close, note: n, \
+             limits: {{connections: 1, new_per_minute: 2, session: 8h, failed_auth_per_minute: 3}}}}\n",
+            settings(),
+            "ab".repeat(32)
+        );
+        let of = |text: &str| {
+            let nobody = (Environment::default(), Overrides::default());
+            let loaded = parse("f", text, &nobody.0, &nobody.1, SystemTime::UNIX_EPOCH).unwrap();
+            let mut origin = (*loaded.rules.origins[0]).clone();
+            origin.line = 0;
+            origin
+        };
+        let origin = of(&text);
+        let draft = Draft {
+            settings: Some(settings()),
+            origins: vec![Drafted {
+                rule: origin.clone(),
+                note: None,
+                comments: Vec::new(),
+            }],
+            ..Draft::default()
+        };
+        let again = of(&draft.to_string());
+        assert_eq!(format!("{again:#?}"), format!("{origin:#?}"));
     }
 
     proptest! {

@@ -17,10 +17,17 @@ use crate::policy::From;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Without a proof that counts, it may not mean everybody.
-    Origin {
-        proved: bool,
-    },
+    Origin(Proved),
     Deny,
+}
+
+/// Whether an origin's clients prove who they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proved {
+    Yes,
+    /// Whoever cannot is let in all the same.
+    OnTrial,
+    No,
 }
 
 /// The entries that mean something, each with its place. `networks` are those that the file has; `None` where one of them cannot
@@ -44,8 +51,8 @@ pub(super) fn read(
             let text = scalar(item, "an address", report)?;
             report.expect(&item.at, addresses::from(text))?
         };
-        if rule == (Rule::Origin { proved: false })
-            && let Some(fault) = unproved(&from, networks)
+        if let Rule::Origin(proved @ (Proved::No | Proved::OnTrial)) = rule
+            && let Some(fault) = unproved(&from, proved, networks)
         {
             report.error(&item.at, fault);
             return None;
@@ -133,11 +140,10 @@ fn set(text: &str, networks: &[Network]) -> Result<From, Fault> {
 }
 
 /// Why the entry needs a proof beside it.
-fn unproved(from: &From, networks: Option<&[Network]>) -> Option<Fault> {
-    match from {
+fn unproved(from: &From, proved: Proved, networks: Option<&[Network]>) -> Option<Fault> {
+    let fault = match from {
         From::Any => Some(
             Fault::new("`any` is everybody on the internet: it needs a proof of identity")
-                .label("a proof that is only observed is none")
                 .hint("add `proof: {certificate: {dns: ...}}`, or name the addresses that clients come from"),
         ),
         From::Network(network) => too_wide(network),
@@ -152,5 +158,10 @@ fn unproved(from: &From, networks: Option<&[Network]>) -> Option<Fault> {
                 .hint("add `proof: {certificate: {dns: ...}}`")
             })
         }
+    };
+    match proved {
+        Proved::OnTrial => fault
+            .map(|fault| fault.label("its proof is on trial (`observe`), so it counts as none")),
+        Proved::Yes | Proved::No => fault,
     }
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::{
     meaning::Meaning,
     named_networks::{Content, Network, too_wide},
+    networks,
     problems::{Fault, Report},
     texts::{Files, List},
 };
@@ -45,7 +46,7 @@ pub(super) fn kept(meaning: &Meaning, networks: &[NamedNetwork]) -> BTreeMap<Str
 
 fn whole(network: &Network, files: Files<'_>, report: &mut Report) -> Option<NamedNetwork> {
     let addresses = match &network.content {
-        Content::Addresses(addresses) => addresses.clone(),
+        Content::Addresses(addresses) => addresses.iter().map(|(network, _)| *network).collect(),
         Content::File(file) => match files.list(&network.name, file) {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -81,7 +82,7 @@ fn hold(meaning: &Meaning, networks: &[NamedNetwork], report: &mut Report) {
 }
 
 /// A balancer says of everybody who comes through it where he comes from: nobody's own address may be such a machine's.
-fn apart(meaning: &Meaning, networks: &[NamedNetwork], report: &mut Report) {
+fn apart(meaning: &Meaning, named: &[NamedNetwork], report: &mut Report) {
     for listener in &meaning.settings.listeners {
         let balancer = |one: &IpNet| {
             let mut balancers = listener.proxy_protocol.iter();
@@ -92,7 +93,7 @@ fn apart(meaning: &Meaning, networks: &[NamedNetwork], report: &mut Report) {
         if listener.proxy_protocol.is_empty() {
             continue;
         }
-        let sets: HashMap<_, _> = networks
+        let sets: HashMap<_, _> = named
             .iter()
             .filter_map(|set| Some((&*set.name, set.addresses.iter().find_map(balancer)?)))
             .collect();
@@ -109,7 +110,8 @@ fn apart(meaning: &Meaning, networks: &[NamedNetwork], report: &mut Report) {
                 };
                 if let Some(found) = found {
                     let fault = Fault::new(format!(
-                        "{found} is a balancer of listener \"{}\": an origin cannot name it",
+                        "{} is a balancer of listener \"{}\": an origin cannot name it",
+                        networks::shown(&found),
                         listener.name
                     ))
                     .hint("name the clients behind it, whom its PROXY header names");

@@ -5,15 +5,14 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    addresses,
     keys::NETWORK,
+    networks,
     problems::{Fault, Report, Where},
     providers::{Format, KeyIs},
     raw::{Kind, Node},
     values,
-    walk::{Fields, list, optional, scalar, shorten, word},
+    walk::{Fields, optional, scalar, shorten, word},
 };
-use crate::policy::From;
 
 /// A set, whose list may still have to be read.
 pub(super) struct Network {
@@ -23,7 +22,8 @@ pub(super) struct Network {
 }
 
 pub(super) enum Content {
-    Addresses(Vec<IpNet>),
+    /// Each with its place.
+    Addresses(Vec<(IpNet, Where)>),
     File(ListFile),
 }
 
@@ -75,7 +75,7 @@ fn network(node: &Node, report: &mut Report) -> Option<(bool, Content)> {
     let content = match (fields.get("addresses"), fields.get("file")) {
         (Some(addresses), None) => {
             stray(&fields, &["format", "key"], report);
-            Content::Addresses(written(addresses, report)?)
+            Content::Addresses(networks::plain(addresses, report))
         }
         (None, Some(file)) => Content::File(list_file(&fields, file, report)?),
         (Some(_), Some(file)) => {
@@ -101,31 +101,6 @@ fn stray(fields: &Fields<'_>, keys: &[&str], report: &mut Report) {
             report.error(&node.at, fault);
         }
     }
-}
-
-fn written(node: &Node, report: &mut Report) -> Option<Vec<IpNet>> {
-    let items = list(node, "addresses", report);
-    if items.is_empty() {
-        if matches!(node.kind, Kind::List(_)) {
-            let fault = Fault::new("`addresses` is empty").label("the network would be nowhere");
-            report.error(&node.at, fault);
-        }
-        return None;
-    }
-    let one = |item: &Node| {
-        let text = scalar(item, "an address", report)?;
-        match report.expect(&item.at, addresses::from(text))? {
-            From::Network(network) => Some(network),
-            From::Any | From::Host { .. } | From::Set(_) => {
-                let fault = Fault::new("a network is made of addresses")
-                    .label("`any` stands in an origin's `from`");
-                report.error(&item.at, fault);
-                None
-            }
-        }
-    };
-    let read: Vec<_> = items.iter().map(one).collect();
-    read.into_iter().collect()
 }
 
 fn list_file(fields: &Fields<'_>, file: &Node, report: &mut Report) -> Option<ListFile> {
@@ -159,9 +134,9 @@ fn list_file(fields: &Fields<'_>, file: &Node, report: &mut Report) -> Option<Li
     })
 }
 
-/// The widest network that may stand for a client who proves nothing: a /8, or a /24 of IPv6.
+/// Why a network cannot stand for a client who proves nothing.
 pub(super) fn too_wide(network: &IpNet) -> Option<Fault> {
-    let widest = if network.addr().is_ipv4() { 8 } else { 24 };
+    let widest = networks::widest(network);
     (network.prefix_len() < widest).then(|| {
         Fault::new(format!(
             "`{}` is too wide without a proof of identity",

@@ -22,7 +22,7 @@ pub(super) fn plain(node: &Node, report: &mut Report) -> Vec<(IpNet, Where)> {
         match report.expect(&item.at, addresses::from(text))? {
             From::Network(network) => Some((network, item.at.clone())),
             From::Any | From::Host { .. } | From::Set(_) => {
-                let fault = Fault::new("`any` is no network").hint("name addresses or networks");
+                let fault = Fault::new("`any` is no network").hint("addresses and networks only");
                 report.error(&item.at, fault);
                 None
             }
@@ -36,5 +36,14 @@ pub(super) const fn widest(network: &IpNet) -> u8 {
     match network {
         IpNet::V4(_) => 8,
         IpNet::V6(_) => 24,
+    }
+}
+
+/// A network of full length is its address.
+pub(super) fn shown(network: &IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
     }
 }

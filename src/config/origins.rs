@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    from::{self, Rule},
+    from::{self, Proved, Rule},
     keys::{DENY, EXPECT, ORIGIN, ORIGIN_LIMITS, ORIGIN_TLS},
     named_networks::Network,
     problems::{Fault, Report, Where},
@@ -87,10 +87,14 @@ fn origin(
     let observe = optional(&fields, "observe", report, values::boolean).unwrap_or(false);
     let given = fields.get("proof");
     let proof = given.map(|node| proof::read(node, report));
-    let proved = proof.is_some() && !observe;
+    let proved = match proof {
+        None => Proved::No,
+        Some(_) if observe => Proved::OnTrial,
+        Some(_) => Proved::Yes,
+    };
     let from = fields
         .demand("from", report)
-        .map(|node| from::read(node, Rule::Origin { proved }, known.networks, report));
+        .map(|node| from::read(node, Rule::Origin(proved), known.networks, report));
     let on = on_listeners(&fields, known.listeners, report);
     let reach = Reach::of(on.as_ref(), known.listeners);
     let users = names(&fields, "users", &reach.longest(MYSQL_USER), report);

@@ -9,8 +9,9 @@ use ipnet::IpNet;
 
 use super::{
     meaning::Meaning,
+    named_networks::Content,
     origins::Placed,
-    problems::{Fault, Report},
+    problems::{Fault, Report, Where},
 };
 use crate::policy::{Deny, From, Names, Origin};
 
@@ -21,7 +22,18 @@ pub(super) fn find(meaning: &Meaning, now: SystemTime, report: &mut Report) {
         report.warn("W-NOBODY", &meaning.origins_at, fault);
     }
     for placed in &meaning.origins {
-        addresses(placed, report);
+        for (from, at) in placed.rule.from.iter().zip(&placed.from_at) {
+            if let From::Network(network) = from {
+                crowded(network, at, report);
+            }
+        }
+    }
+    for network in meaning.networks.iter().filter(|network| !network.shared) {
+        if let Content::Addresses(addresses) = &network.content {
+            for (address, at) in addresses {
+                crowded(address, at, report);
+            }
+        }
     }
     let everybody = &meaning.everybody;
     if everybody
@@ -40,24 +52,20 @@ pub(super) fn find(meaning: &Meaning, now: SystemTime, report: &mut Report) {
 }
 
 /// Addresses that stand for many.
-fn addresses(placed: &Placed<Origin>, report: &mut Report) {
-    for (from, at) in placed.rule.from.iter().zip(&placed.from_at) {
-        let From::Network(network) = from else {
-            continue;
-        };
-        if DOCKER_RANGE.contains(network) && network.contains(&DOCKER_BRIDGE) {
-            let fault = Fault::new(
-                "172.17.0.1 is Docker's bridge: it hides everybody who comes through it",
-            )
-            .hint("publish the gateway's port with host networking, so that it sees its clients");
-            report.warn("W-DOCKER", at, fault);
-        }
-        if CARRIER_NAT.contains(network) {
-            let fault = Fault::new(format!(
-                "{network} is in 100.64.0.0/10: a carrier's customers share it"
-            ));
-            report.warn("W-CGNAT", at, fault);
-        }
+fn crowded(network: &IpNet, at: &Where, report: &mut Report) {
+    if DOCKER_RANGE.contains(network) && network.contains(&DOCKER_BRIDGE) {
+        let fault =
+            Fault::new("172.17.0.1 is Docker's bridge: it hides everybody who comes through it")
+                .hint(
+                    "publish the gateway's port with host networking, so that it sees its clients",
+                );
+        report.warn("W-DOCKER", at, fault);
+    }
+    if CARRIER_NAT.contains(network) {
+        let fault = Fault::new(format!(
+            "{network} is in 100.64.0.0/10: a carrier's customers share it"
+        ));
+        report.warn("W-CGNAT", at, fault);
     }
 }
 
@@ -70,8 +78,8 @@ fn unasked(meaning: &Meaning, report: &mut Report) {
     let of_deny = |placed: &&Placed<Deny>| !placed.rule.certificates.is_empty();
     let origin = meaning.origins.iter().find(of_origin);
     let deny = meaning.deny.iter().find(of_deny);
-    let found = origin.map(|origin| (&origin.at, "this origin admits nobody"));
-    let found = found.or_else(|| Some((&deny?.at, "this rule refuses nobody")));
+    let found = origin.map(|origin| (&origin.at, "nobody has the proof that it asks for"));
+    let found = found.or_else(|| Some((&deny?.at, "it refuses nobody")));
     if let Some((at, effect)) = found {
         let fault = Fault::new("no client is asked for a certificate: there is no `tls.client_ca`")
             .label(effect)
@@ -80,11 +88,19 @@ fn unasked(meaning: &Meaning, report: &mut Report) {
     }
 }
 
-/// Refusing all of IPv4 and forgetting IPv6, or the other way round.
+/// Meaning all of IPv4 and forgetting IPv6, or the other way round.
 fn one_family(meaning: &Meaning, report: &mut Report) {
-    for placed in &meaning.deny {
+    let origins = meaning
+        .origins
+        .iter()
+        .map(|placed| (&placed.rule.from, &placed.from_at));
+    let deny = meaning
+        .deny
+        .iter()
+        .map(|placed| (&placed.rule.from, &placed.from_at));
+    for (from, places) in origins.chain(deny) {
         let whole = |v4: bool| {
-            placed.rule.from.iter().position(|from| {
+            from.iter().position(|from| {
                 matches!(from, From::Network(n) if n.prefix_len() == 0 && n.addr().is_ipv4() == v4)
             })
         };
@@ -93,31 +109,29 @@ fn one_family(meaning: &Meaning, report: &mut Report) {
             (None, Some(index)) => (index, "0.0.0.0/0"),
             (Some(_), Some(_)) | (None, None) => continue,
         };
-        if let Some(at) = placed.from_at.get(found) {
+        if let Some(at) = places.get(found) {
             let fault = Fault::new(format!("this leaves {other} out")).hint("everybody is `any`");
             report.warn("W-ONE-FAMILY", at, fault);
         }
     }
 }
 
-/// Origins that name the very same network: one may hide the other, or the order of the file decides.
+/// Origins that name the very same entry of `from`: one may hide the other, or the order of the file decides.
 fn rivals(origins: &[Placed<Origin>], report: &mut Report) {
-    let mut by_network: HashMap<IpNet, Vec<usize>> = HashMap::new();
+    let mut by_entry: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, placed) in origins.iter().enumerate() {
         for from in &placed.rule.from {
-            if let From::Network(network) = from {
-                by_network.entry(*network).or_default().push(index);
-            }
+            by_entry
+                .entry(entry(from, &placed.rule))
+                .or_default()
+                .push(index);
         }
     }
     let mut compared = HashSet::new();
     for (index, later) in origins.iter().enumerate() {
-        let networks = later.rule.from.iter().filter_map(|from| match from {
-            From::Network(network) => Some(network),
-            From::Any | From::Host { .. } | From::Set(_) => None,
-        });
-        let before: HashSet<usize> = networks
-            .filter_map(|network| by_network.get(network))
+        let entries = later.rule.from.iter().map(|from| entry(from, &later.rule));
+        let before: HashSet<usize> = entries
+            .filter_map(|entry| by_entry.get(&entry))
             .flatten()
             .copied()
             .filter(|other| *other < index)
@@ -138,11 +152,23 @@ fn rivals(origins: &[Placed<Origin>], report: &mut Report) {
     }
 }
 
+/// What rivals have in common. One `any` is another's rival only if it asks for the same proof: there may be one for each
+/// public application.
+fn entry(from: &From, origin: &Origin) -> String {
+    match from {
+        From::Any => format!("any {:?}", origin.proof),
+        From::Network(network) => network.to_string(),
+        From::Host { name, .. } => format!("host {name}"),
+        From::Set(name) => format!("network {name}"),
+    }
+}
+
 /// Whether something was said.
 fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report) -> bool {
     let (a, b) = (&earlier.rule, &later.rule);
     let meet = a.active
         && b.active
+        && a.proof == b.proof
         && a.replication == b.replication
         && a.exclusive == b.exclusive
         && a.users.is_any() == b.users.is_any()
@@ -158,8 +184,10 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
         (Some(_), None) => false,
         (Some(a), Some(b)) => a >= b,
     };
+    let limited = a.limits.connections.is_some() || a.limits.new_per_minute.is_some();
     let hidden = outlives
-        && a.limits.connections.is_none()
+        && !limited
+        && a.tls_min <= b.tls_min
         && covers(&a.listeners, &b.listeners)
         && covers(&a.users, &b.users)
         && covers(&a.databases, &b.databases)
@@ -171,7 +199,7 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
             b.name, a.name
         ));
         report.warn("W-SHADOWED", &later.at, fault);
-    } else if outlives || a.limits.connections.is_some() {
+    } else if outlives || limited {
         let fault = Fault::new(format!(
             "origins \"{}\" ({at}) and \"{}\" admit some of the same sessions; the first of the file counts them",
             a.name, b.name

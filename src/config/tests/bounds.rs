@@ -36,11 +36,27 @@ fn files_on_disk_are_bounded_and_must_be_text() {
         std::fs::write(&path, bytes).unwrap();
         load(&path, &Overrides::default()).unwrap_err().to_string()
     };
-    assert!(told(&vec![b'#'; 10 << 20]).contains("the file is larger than 1048576 bytes"));
+    assert!(told(&vec![b'#'; 50 << 20]).contains("the file is larger than 1048576 bytes"));
     let latin1 = told(b"version: 1\n# caf\xe9\n");
     assert!(
         latin1.contains(":2:6\n") && latin1.contains("the file is not UTF-8"),
         "{latin1}"
+    );
+    let told = |path: &str| {
+        load(Path::new(path), &Overrides::default())
+            .unwrap_err()
+            .to_string()
+    };
+    let place = folder.path().display().to_string();
+    assert_eq!(
+        told(&place),
+        format!("cannot read {place}: Is a directory (os error 21)")
+    );
+    // says that it is empty, and is not
+    let changing = "/proc/self/status";
+    assert_eq!(
+        told(changing),
+        format!("cannot read {changing}: it changed while it was read")
     );
     let missing = load(&folder.path().join("none"), &Overrides::default()).unwrap_err();
     assert!(matches!(missing, LoadError::Unreadable { .. }), "{missing}");

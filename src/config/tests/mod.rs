@@ -8,6 +8,7 @@ mod refused;
 mod rules;
 mod shown;
 mod table;
+mod told;
 
 use std::{
     fmt::Write as _,

@@ -65,7 +65,7 @@ fn who_means_everybody_needs_a_proof_that_counts() {
     ));
     refuses(
         &origin(&format!("from: [any], observe: true, {proof}")),
-        "`any` is everybody on the internet: it needs a proof of identity / a proof that is only observed is none",
+        "`any` is everybody on the internet: it needs a proof of identity / its proof is on trial (`observe`), so it counts as none",
     );
     let sets = |from: &str| format!("{SETS}{}", origin(from));
     good(&format!(
@@ -143,8 +143,8 @@ fn a_network_is_written_here_or_published_by_others() {
         "{}",
         "a network says which addresses it has / neither `addresses` nor `file`",
     );
-    found("{addresses: []}", "`addresses` is empty");
-    found("{addresses: [any]}", "a network is made of addresses");
+    found("{addresses: []}", "the list is empty");
+    found("{addresses: [any]}", "`any` is no network");
     found("{addresses: [10.0.0.1/8]}", "it has host bits");
     found(
         "{addresses: [10.0.0.1], key: a}",
@@ -299,7 +299,7 @@ fn a_balancer_is_nobodys_client() {
     for from in ["10.0.0.5", "10.0.0.0/8", "{network: lan}"] {
         let told = told(from);
         assert!(
-            told[0].contains("10.0.0.5/32 is a balancer of listener \"pg\""),
+            told[0].contains("10.0.0.5 is a balancer of listener \"pg\""),
             "{from}: {told:?}"
         );
     }

@@ -162,9 +162,23 @@ fn what_may_well_be_meant_is_no_warning() {
             "from: [10.0.0.1], users: [y]",
         ),
         two("from: [10.0.0.1]", "from: [10.0.0.1], users: [y]"),
+        // whoever cannot prove it is the other one's
+        two(
+            "from: [10.0.0.1], proof: {certificate: {dns: a.example}}",
+            "from: [10.0.0.1]",
+        ),
+        // one public application each
+        two(
+            "from: [any], proof: {certificate: {dns: a.example}}",
+            "from: [any], proof: {certificate: {dns: b.example}}",
+        ),
+        two(
+            "from: [10.0.0.1], tls: {min: '1.3'}, users: [x]",
+            "from: [10.0.0.1], users: [y]",
+        ),
         origin("from: [10.0.0.0/8, 172.16.0.0/12, 172.17.0.2]").replace(", 172.16.0.0/12", ""),
     ] {
-        let warnings = good(&format!("{DOOR}{block}\n")).warnings;
+        let warnings = good(&format!("{DOOR}tls: {{client_ca: /ca}}\n{block}\n")).warnings;
         assert!(warnings.is_empty(), "{block}\n{warnings:?}");
     }
 }
