@@ -23,7 +23,7 @@ use super::{
     why_answer::{BadQuestion, DAEMON, Decision, Ground, WhyAnswer, WhyRequest},
 };
 use crate::{
-    config::{Limits, Settings},
+    config::{Limits, Settings, Texts},
     policy::Claim,
     session::{AUDIT, Gateway, Standing},
 };
@@ -47,6 +47,8 @@ pub(super) struct House {
 pub(super) struct InForce {
     /// Those of the start, as far as a reload does not change them.
     pub(super) settings: Settings,
+    /// What the rules were read from.
+    pub(super) texts: Arc<Texts>,
     pub(super) certificate: Certificate,
     pub(super) loaded: SystemTime,
     pub(super) source: String,

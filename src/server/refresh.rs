@@ -1,6 +1,6 @@
-//! Files that change beside the allowlist: certificates and keys, CAs, revocation lists. Floor 4.
+//! Files that change beside the allowlist: certificates and keys, CAs, revocation lists, lists of addresses. Floor 4.
 //!
-//! They are taken in with the settings and rules in force. The allowlist itself is not read again: it may be half edited, and
+//! They are taken in with the settings and texts in force. The allowlist itself is not read again: it may be half edited, and
 //! a reload puts it in force when somebody says so. What cannot be used leaves the last good one where it is.
 
 use std::{fmt::Display, path::PathBuf, sync::Arc, time::SystemTime};
@@ -11,11 +11,13 @@ use super::{
     certificate::{Certificate, client_trust, files, upstream_tls},
     house::House,
     status::rfc3339,
+    temporary::join,
 };
 use crate::{
-    config::Settings,
+    config::{self, Lists, Loaded, Overrides, Problems, Settings, Texts},
     meter::Meters,
     net::{ClientTrust, UpstreamTls, Watch, certificate::AuthorityError},
+    policy::Policy,
     session::AUDIT,
 };
 
@@ -43,8 +45,12 @@ pub(super) async fn follow_files(house: Arc<House>) {
     }
 }
 
+/// Included files are a part of the allowlist: they wait for a reload.
 fn files_of(house: &House) -> Vec<PathBuf> {
-    files(&house.lock().settings)
+    let in_force = house.lock();
+    let lists = in_force.texts.lists.values();
+    let lists = lists.map(|list| list.path.clone());
+    files(&in_force.settings).into_iter().chain(lists).collect()
 }
 
 /// Tells when certificates and lists end.
@@ -60,17 +66,38 @@ struct Read {
     clients: Result<Arc<ClientTrust>, AuthorityError>,
     certificate: Result<Certificate, AuthorityError>,
     upstream: Result<Vec<Option<UpstreamTls>>, AuthorityError>,
+    /// The same rules with other addresses; `None` where no list has changed.
+    loaded: Result<Option<Loaded>, Problems>,
+}
+
+/// What is in force when the files are read.
+struct Known {
+    settings: Settings,
+    texts: Arc<Texts>,
+    clients: Arc<ClientTrust>,
+    overrides: Overrides,
 }
 
 impl Read {
-    fn of(settings: &Settings, believed: &Arc<ClientTrust>, now: SystemTime) -> Self {
-        let clients = client_trust(settings, believed);
-        let asking = clients.as_ref().unwrap_or(believed);
+    fn of(known: &Known, now: SystemTime) -> Self {
+        let clients = client_trust(&known.settings, &known.clients);
+        let asking = clients.as_ref().unwrap_or(&known.clients);
         Self {
-            certificate: Certificate::of(settings, asking, now),
-            upstream: upstream_tls(settings),
+            certificate: Certificate::of(&known.settings, asking, now),
+            upstream: upstream_tls(&known.settings),
             clients,
+            loaded: known.lists(),
         }
+    }
+}
+
+impl Known {
+    fn lists(&self) -> Result<Option<Loaded>, Problems> {
+        if self.texts.lists.is_empty() {
+            return Ok(None);
+        }
+        let loaded = config::load_again(&self.texts, Lists::Fresh, &self.overrides)?;
+        Ok(Some(loaded).filter(|loaded| loaded.texts.lists != self.texts.lists))
     }
 }
 
@@ -78,45 +105,88 @@ impl House {
     /// Reads the files beside the allowlist again. The certificate of the own authority is renewed when its end is near.
     pub(super) async fn refresh(&self) {
         let _one = self.one_at_a_time.lock().await;
-        let settings = self.lock().settings.clone();
-        let believed = Arc::clone(&self.standing.borrow().trust);
-        let (asked, known) = (settings.clone(), Arc::clone(&believed));
-        let read = spawn_blocking(move || Read::of(&asked, &known, SystemTime::now())).await;
+        let known = self.known();
+        let (settings, believed) = (known.settings.clone(), Arc::clone(&known.clients));
+        let read = spawn_blocking(move || Read::of(&known, SystemTime::now())).await;
         let Ok(read) = read else { return };
         let upstream = self.good(read.upstream);
         let ways = self.doors.iter().zip(upstream.into_iter().flatten());
         for (door, tls) in ways {
             door.upstream.encrypt(tls);
         }
-        let clients = self
-            .good(read.clients)
-            .unwrap_or_else(|| Arc::clone(&believed));
+        let clients = self.good(read.clients);
+        let clients = clients.unwrap_or_else(|| Arc::clone(&believed));
         if let Some(certificate) = self.good(read.certificate) {
-            tell_ends(&self.gateway.meters, &certificate, &clients);
-            if certificate.ends != self.lock().certificate.ends {
-                let ends = rfc3339(certificate.ends);
-                tracing::info!(event = "certificate_renewed", ends);
+            self.show(certificate, &clients);
+        }
+        let loaded = self.good(read.loaded).flatten();
+        let renewed = loaded.and_then(|loaded| self.rehearsed(loaded));
+        let (policy, texts) = match renewed {
+            Some((policy, texts)) => (policy, Some(texts)),
+            None if Arc::ptr_eq(&clients, &believed) => return,
+            None => {
+                let rules = Arc::clone(self.standing.borrow().policy.rules());
+                (self.next_policy(rules), None)
             }
-            self.tls.send_replace(Arc::clone(&certificate.config));
-            self.lock().certificate = certificate;
+        };
+        self.announce(policy, clients);
+        if let Some(texts) = texts {
+            self.lock().texts = Arc::clone(&texts);
+            self.keep(settings.state_dir, texts).await;
         }
-        if !Arc::ptr_eq(&clients, &believed) {
-            let policy = self.next_policy(Arc::clone(self.standing.borrow().policy.rules()));
-            let generation = policy.generation();
-            self.gateway
-                .meters
-                .configured(generation, SystemTime::now());
-            tracing::info!(
-                target: AUDIT,
-                event = "client_trust_changed",
-                generation,
-                "sessions with a certificate are judged again"
-            );
-            self.standing.send_modify(|standing| {
-                standing.policy = policy;
-                standing.trust = clients;
-            });
+    }
+
+    /// The policy with other addresses, if the allowlist's own tests agree to it.
+    fn rehearsed(&self, loaded: Loaded) -> Option<(Arc<Policy>, Arc<Texts>)> {
+        let now = SystemTime::now();
+        let joined = join(loaded.rules, self.temporary.all(), now);
+        joined.tell_lapses();
+        let policy = self.next_policy(joined.rules);
+        let failed = policy.rehearse(now).len();
+        let tried = if failed == 0 {
+            Ok((policy, Arc::new(loaded.texts)))
+        } else {
+            Err(format!(
+                "with the changed lists {failed} tests of the allowlist fail: doorward check"
+            ))
+        };
+        self.good(tried)
+    }
+
+    fn known(&self) -> Known {
+        let in_force = self.lock();
+        Known {
+            settings: in_force.settings.clone(),
+            texts: Arc::clone(&in_force.texts),
+            clients: Arc::clone(&self.standing.borrow().trust),
+            overrides: self.source.overrides().clone(),
         }
+    }
+
+    fn show(&self, certificate: Certificate, clients: &ClientTrust) {
+        tell_ends(&self.gateway.meters, &certificate, clients);
+        if certificate.ends != self.lock().certificate.ends {
+            let ends = rfc3339(certificate.ends);
+            tracing::info!(event = "certificate_renewed", ends);
+        }
+        self.tls.send_replace(Arc::clone(&certificate.config));
+        self.lock().certificate = certificate;
+    }
+
+    fn announce(&self, policy: Arc<Policy>, clients: Arc<ClientTrust>) {
+        let generation = policy.generation();
+        let meters = &self.gateway.meters;
+        meters.configured(generation, SystemTime::now());
+        tracing::info!(
+            target: AUDIT,
+            event = "files_in_force",
+            generation,
+            "live sessions are decided again"
+        );
+        self.standing.send_modify(|standing| {
+            standing.policy = policy;
+            standing.trust = clients;
+        });
     }
 
     fn good<T>(&self, read: Result<T, impl Display>) -> Option<T> {

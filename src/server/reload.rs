@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -23,7 +24,7 @@ use super::{
     temporary::join,
 };
 use crate::{
-    config::{Listener, LoadError, Loaded, Log, Settings},
+    config::{Listener, LoadError, Loaded, Log, Settings, Texts},
     meter::Declared,
     net::{ClientTrust, UpstreamTls, certificate::AuthorityError},
     policy::{Hosts, Origin, Policy, Rules},
@@ -134,23 +135,17 @@ impl House {
         let certificate = made.certificate.clone();
         let live = self.swap(&policy, &settings, made);
         self.gateway.meters.configured(generation, now);
-        let (state_dir, source) = (settings.state_dir.clone(), self.source.clone());
+        let (state_dir, texts) = (settings.state_dir.clone(), Arc::new(texts));
         *self.lock() = InForce {
             settings,
+            texts: Arc::clone(&texts),
             certificate,
             loaded: now,
             source: self.source.to_string(),
             problem: None,
         };
-        // waits for the disk, which no session may
-        let kept = spawn_blocking(move || {
-            keep_as_last_good(&source, &state_dir, &texts.main);
-            book.keep_or_tell(given);
-        })
-        .await;
-        if kept.is_err() {
-            tracing::error!(event = "last_good_not_kept", "a panic, see above");
-        }
+        let _told = spawn_blocking(move || book.keep_or_tell(given)).await;
+        self.keep(state_dir, texts).await;
         let (decided_again, revoked) = self.count_since(decided, revoked, live).await;
         Ok(Reloaded {
             generation,
@@ -215,6 +210,15 @@ impl House {
                 return (since, now_revoked.saturating_sub(revoked));
             }
             sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Keeps what is in force now for a start with a broken file. Waits for the disk, which no session may.
+    pub(super) async fn keep(&self, state_dir: PathBuf, texts: Arc<Texts>) {
+        let source = self.source.clone();
+        let kept = spawn_blocking(move || keep_as_last_good(&source, &state_dir, &texts)).await;
+        if kept.is_err() {
+            tracing::error!(event = "last_good_not_kept", "a panic, see above");
         }
     }
 

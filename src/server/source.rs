@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    config::{self, Environment, FlagListener, LoadError, Loaded, Overrides},
+    config::{self, Environment, FlagListener, Lists, LoadError, Loaded, Overrides, Texts},
     net::certificate::{make_folder, write_atomically},
 };
 
@@ -73,6 +75,13 @@ impl Source {
         }
     }
 
+    /// What the command line says beside the file.
+    pub(super) const fn overrides(&self) -> &Overrides {
+        match self {
+            Self::File { overrides, .. } | Self::Flags { overrides, .. } => overrides,
+        }
+    }
+
     pub(super) fn load(&self) -> Result<Loaded, LoadError> {
         match self {
             Self::File { path, overrides } => config::load(path, overrides),
@@ -93,20 +102,28 @@ impl fmt::Display for Source {
     }
 }
 
-/// Keeps the text of a file that was taken. That it cannot be kept is said and changes nothing.
-pub(super) fn keep_as_last_good(source: &Source, state_dir: &Path, text: &str) {
+/// What a start goes by whose file is broken: the allowlist, the files that it includes and the lists that it names, as they
+/// were when all was good.
+#[derive(Serialize, Deserialize)]
+struct LastGood {
+    /// The file that it is a copy of: it is never taken for another file's.
+    of: String,
+    texts: Texts,
+}
+
+/// Keeps what was read from a file that was taken. That it cannot be kept is said and changes nothing.
+pub(super) fn keep_as_last_good(source: &Source, state_dir: &Path, texts: &Texts) {
     let Source::File { path: file, .. } = source else {
         return;
     };
     let path = state_dir.join(LAST_GOOD);
-    let owner = state_dir.join(LAST_GOOD_OF);
+    let last_good = LastGood {
+        of: place(file),
+        texts: texts.clone(),
+    };
     let kept = make_folder(state_dir).and_then(|()| {
-        // without an owner the copy is nobody's, so that it is never taken for another file's
-        if owner.exists() {
-            fs::remove_file(&owner)?;
-        }
-        write_atomically(&path, text.as_bytes(), OWNER_AND_GROUP)?;
-        write_atomically(&owner, place(file).as_bytes(), OWNER_AND_GROUP)
+        let json = serde_json::to_vec(&last_good)?;
+        write_atomically(&path, &json, OWNER_AND_GROUP)
     });
     if let Err(error) = kept {
         tracing::warn!(event = "last_good_not_kept", path = %path.display(), cause = %error,
@@ -117,11 +134,12 @@ pub(super) fn keep_as_last_good(source: &Source, state_dir: &Path, text: &str) {
 /// The copy of this very file: another one that was run with the same state directory is no substitute.
 fn read_last_good(file: &Path, overrides: &Overrides) -> Option<Loaded> {
     let places = config::places(file, &Environment::of_process(), overrides);
-    let owner = fs::read_to_string(places.state_dir.join(LAST_GOOD_OF)).ok()?;
-    if owner != place(file) {
+    let json = fs::read(places.state_dir.join(LAST_GOOD)).ok()?;
+    let LastGood { of, texts } = serde_json::from_slice(&json).ok()?;
+    if of != place(file) {
         return None;
     }
-    config::load(&places.state_dir.join(LAST_GOOD), overrides).ok()
+    config::load_again(&texts, Lists::Kept, overrides).ok()
 }
 
 /// The absolute path, as text.
@@ -131,7 +149,5 @@ fn place(file: &Path) -> String {
 }
 
 /// In the state directory.
-pub(super) const LAST_GOOD: &str = "allowlist.last-good.yaml";
-/// The path of the file that it is a copy of.
-const LAST_GOOD_OF: &str = "allowlist.last-good.of";
+pub(super) const LAST_GOOD: &str = "allowlist.last-good.json";
 const OWNER_AND_GROUP: u32 = 0o640;

@@ -93,7 +93,7 @@ pub(super) async fn open(
         meters.configuration_refused();
         format!("the last good copy of {source}, which has errors")
     } else {
-        source::keep_as_last_good(&source, &settings.state_dir, &loaded.texts.main);
+        source::keep_as_last_good(&source, &settings.state_dir, &loaded.texts);
         source.to_string()
     };
 
@@ -114,6 +114,7 @@ pub(super) async fn open(
     let gateway = Gateway::new(policies, certificates, bounds, meters, record);
     let in_force = InForce {
         settings,
+        texts: Arc::new(loaded.texts),
         certificate,
         loaded: now,
         source: in_use,

@@ -64,7 +64,9 @@ fn who_has_the_certificate_comes_in_and_nobody_else() {
     let refused = |login: &Login, reason: &str| {
         let before = gateway.refused(reason);
         let words = psql(login, WHO).failed().to_owned();
-        assert!(gateway.refused(reason) > before, "{reason}: {words}");
+        wait_until(&format!("{reason}: {words}"), || {
+            (gateway.refused(reason) > before).then_some(())
+        });
         words
     };
     let none = refused(&login, "certificate_missing");

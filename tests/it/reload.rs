@@ -376,6 +376,40 @@ fn a_start_with_a_broken_file_uses_the_last_good_one_and_says_so() {
 }
 
 #[test]
+fn a_list_of_addresses_is_taken_in_when_it_changes_and_the_file_that_is_being_edited_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("office.txt");
+    fs::write(&list, "127.0.0.1\n").unwrap();
+    let policy = format!(
+        "networks:\n  office: {{file: {}, format: plain}}\n{}",
+        list.display(),
+        TEXT.replace("127.0.0.1", "{network: office}")
+    );
+    let mut gateway = gateway(&policy);
+    let mut client = session(&gateway);
+    gateway.rewrite("origins: [");
+    for broken in ["", "127.0.0.300\n"] {
+        fs::write(&list, broken).unwrap();
+        wait_until("it is refused", || {
+            let said = gateway.said();
+            let refused = said.iter().filter(|line| line.contains("file_refused"));
+            (refused.count() > usize::from(!broken.is_empty())).then_some(())
+        });
+    }
+    drop(session(&gateway));
+    fs::write(&list, "127.0.0.9\n").unwrap();
+    let text = told_to_go(&mut client);
+    assert!(text.contains("[no_origin]"), "{text}");
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), 0);
+    fs::write(&list, "").unwrap();
+    // the file is broken by now, and so is the list: the last good copy has both
+    let again = gateway.again();
+    let refused = psql(&Login::new(again.port, "by_text", "shop"), "select 1");
+    assert!(refused.failed().contains("not allowed"), "{refused:?}");
+}
+
+#[test]
 fn live_sessions_survive_a_hundred_reloads_under_load() {
     let upstream = Relay::before(Postgres::shared().port);
     let gateway = Gateway::start(&upstream.address(), SHOP);
