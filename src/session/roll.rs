@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::policy::{Claim, Permit};
+use crate::policy::{Claim, NO_ORIGIN, Origin, Permit};
 
 /// A live session, as `doorward sessions` tells of it.
 #[derive(Clone, Debug)]
@@ -32,12 +32,12 @@ struct Sessions {
     by_id: HashMap<u64, Entry>,
 }
 
+/// Small, for idle sessions have one, too.
 #[derive(Debug)]
 struct Entry {
     claim: Arc<Claim>,
-    origin: Arc<str>,
-    since: SystemTime,
-    /// The same moment of the clock that nobody sets.
+    /// `None`: admitted by an observation alone.
+    origin: Option<Arc<Origin>>,
     began: Instant,
     /// The operator wants it to end.
     ends: bool,
@@ -57,8 +57,7 @@ impl Roll {
         let id = sessions.last;
         let entry = Entry {
             claim: Arc::clone(claim),
-            origin: label(permit),
-            since: SystemTime::now(),
+            origin: permit.origin().cloned(),
             began: Instant::now(),
             ends: false,
         };
@@ -71,6 +70,7 @@ impl Roll {
 
     /// All of them, the oldest first.
     pub(super) fn all(&self) -> Vec<SessionLine> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
         let sessions = self.lock();
         let mut lines: Vec<_> = sessions
             .by_id
@@ -78,8 +78,8 @@ impl Roll {
             .map(|(id, entry)| SessionLine {
                 id: *id,
                 claim: Arc::clone(&entry.claim),
-                origin: Arc::clone(&entry.origin),
-                since: entry.since,
+                origin: entry.label(),
+                since: wall - now.saturating_duration_since(entry.began),
             })
             .collect();
         lines.sort_by_key(|line| line.id);
@@ -106,9 +106,7 @@ impl Enrolled {
     pub(super) fn is_now(&self, claim: &Arc<Claim>, permit: &Permit) {
         if let Some(entry) = self.roll.lock().by_id.get_mut(&self.id) {
             entry.claim = Arc::clone(claim);
-            if *entry.origin != *permit.name() {
-                entry.origin = label(permit);
-            }
+            entry.origin = permit.origin().cloned();
         }
     }
 
@@ -130,10 +128,11 @@ impl Drop for Enrolled {
     }
 }
 
-fn label(permit: &Permit) -> Arc<str> {
-    permit
-        .origin()
-        .map_or_else(|| permit.name().into(), |origin| Arc::clone(&origin.name))
+impl Entry {
+    fn label(&self) -> Arc<str> {
+        let origin = self.origin.as_ref();
+        origin.map_or_else(|| NO_ORIGIN.into(), |origin| Arc::clone(&origin.name))
+    }
 }
 
 #[cfg(test)]

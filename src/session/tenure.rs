@@ -474,3 +474,13 @@ const fn closing_down() -> Denial {
 }
 
 const WARNINGS: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_idle_session_holds_of_its_standing_is_small() {
+        assert!(size_of::<Tenure>() <= 168);
+    }
+}

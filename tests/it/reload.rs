@@ -132,6 +132,35 @@ fn a_rule_can_say_that_sessions_end_at_once_or_stay() {
 }
 
 #[test]
+fn of_an_old_and_a_new_way_to_end_the_stricter_holds() {
+    let with = |users: &str, how: &str| {
+        format!(
+            "origins:\n  - {{name: shop, from: [127.0.0.1], users: [{users}], databases: [shop], on_revoke: {how}}}\n"
+        )
+    };
+    let ways = [("close", "keep"), ("keep", "close"), ("drain", "close")];
+    for (old, new) in ways {
+        let gateway = gateway(&with("by_text", old));
+        let mut client = session(&gateway);
+        client.query("begin");
+        client.expect('Z');
+        let began = Instant::now();
+        gateway.reload(&with("other", new));
+        client.rest();
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{old}, {new}: cut inside its transaction"
+        );
+    }
+    // what is kept by both stays, and is not held against a rule that is gone
+    let gateway = gateway(&with("by_text", "keep"));
+    let mut client = session(&gateway);
+    gateway.reload(&with("other", "keep"));
+    client.query("select 1");
+    client.expect('Z');
+}
+
+#[test]
 fn a_deny_rule_ends_a_session_in_the_middle() {
     let gateway = gateway(TEXT);
     let mut client = session(&gateway);
