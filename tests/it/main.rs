@@ -16,6 +16,7 @@ mod bans;
 mod cancels;
 mod certificates;
 mod clients_work;
+mod connect;
 mod corpus;
 mod corpus_mysql;
 mod crates;

@@ -205,4 +205,21 @@ proptest! {
             prop_assert!(ours || !promised, "refused, line {number} of\n{text}{claim:?}");
         }
     }
+
+    #[test]
+    fn no_text_is_more_than_an_error(
+        format in select(vec!["pg-hba", "mysql-users", "digitalocean", "aws-sg", "ufw"]),
+        words in prop::collection::vec(
+            prop_oneof![
+                select(vec!["host", "all", "md5", "reject", "10.0.0.0/8", "ufw", "allow", "from", "port", "5432",
+                    "\n", "\t", "|", "\"", "\\", ",", "{", "}", "[", "]", ":", "@x", "include", "%", "_", "/",
+                    "\"rules\"", "\"type\"", "\"ip_addr\"", "\"value\"", "\"SecurityGroups\"", "any"]).prop_map(str::to_owned),
+                "\\PC{0,4}",
+            ],
+            0..40,
+        ),
+    ) {
+        let (exit, out, err) = imported(format, &words.join(" "), "");
+        prop_assert!(exit == Exit::Fine || (exit == Exit::Failed && out.is_empty() && !err.is_empty()), "{exit:?} {out} {err}");
+    }
 }
