@@ -229,10 +229,10 @@ mod tests {
     fn arguments(line: &str) -> Result<AllowArgs, String> {
         let words = ["doorward", "allow"].into_iter().chain(line.split(' '));
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-        match cli.command {
-            Command::Allow(arguments) => Ok(arguments),
-            other => panic!("{other:?}"),
-        }
+        let Command::Allow(arguments) = cli.command else {
+            panic!("another command");
+        };
+        Ok(arguments)
     }
 
     fn refusal() -> RefusalAnswer {
