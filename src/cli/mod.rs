@@ -3,6 +3,7 @@
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 
 mod allow;
+mod bans;
 mod cert;
 mod check;
 mod check_diff;
@@ -151,6 +152,9 @@ pub enum Command {
     Status,
     /// List the live sessions, or end one
     Sessions(SessionsArgs),
+    /// Show which strangers are not heard, or hear one again
+    #[command(subcommand)]
+    Bans(BansCommand),
     /// Draw up an allowlist from who really logged in
     Learn(LearnArgs),
     /// Keep a small CA for clients, and look at certificates
@@ -223,6 +227,14 @@ pub struct SessionsArgs {
     /// End the session of this number
     #[arg(long, value_name = "ID", conflicts_with = "origin")]
     pub end: Option<u64>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum BansCommand {
+    /// Those that hold now
+    List,
+    /// Hear a source again: an address, or its network of 64 bits
+    Remove { source: String },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -352,6 +364,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Revoke(arguments) => revoke::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &cli.global, &mut output),
+        Command::Bans(command) => bans::run(command, &cli.global, &mut output),
         Command::Learn(arguments) => learn::run(arguments, &cli.global, &mut output),
         Command::Cert(arguments) => cert::run(arguments, &cli.global, &mut output),
     }

@@ -44,6 +44,7 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
         | Answer::Decisions(_)
         | Answer::Sessions(_)
         | Answer::Logins(_)
+        | Answer::Bans(_)
         | Answer::Allowed(_)
         | Answer::Revoked(_)
         | Answer::Done => {

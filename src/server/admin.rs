@@ -90,13 +90,21 @@ async fn answer(line: &[u8], house: &House, by: String) -> Answer {
         },
         Ok(Request::Sessions) => Answer::Sessions(house.live_sessions()),
         Ok(Request::EndSession { id }) => {
-            if house.end_session(id) {
+            if house.end_session(id, &by) {
                 Answer::Done
             } else {
                 no_sense(&format!("there is no session {id}"))
             }
         }
         Ok(Request::Logins) => Answer::Logins(house.logins()),
+        Ok(Request::Bans) => Answer::Bans(house.bans()),
+        Ok(Request::LiftBan { source }) => {
+            if house.lift_ban(&source, &by) {
+                Answer::Done
+            } else {
+                no_sense(&format!("`{}` is not banned", source.escape_debug()))
+            }
+        }
         Ok(Request::Allow(request)) => house
             .allow(request, by)
             .await

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     grants::{AllowRequest, RevokeAnswer},
-    people::{LoginAnswer, RefusalAnswer, SessionAnswer},
+    people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
     status::Status,
     temporary::Given,
     why_answer::{Decision, WhyAnswer, WhyRequest},
@@ -47,6 +47,12 @@ pub enum Request {
     },
     /// Who logged in at the database, as far as it is remembered.
     Logins,
+    /// The strangers that are not heard now.
+    Bans,
+    /// One of them is to be heard again.
+    LiftBan {
+        source: String,
+    },
     /// Somebody is to be let in for a while.
     Allow(AllowRequest),
     /// A temporary origin is to end.
@@ -67,6 +73,7 @@ pub enum Answer {
     Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
+    Bans(Listing<BanAnswer>),
     Allowed(Given),
     Revoked(RevokeAnswer),
     /// It is done, and there is nothing to tell of it.
@@ -102,6 +109,7 @@ kinds! {
     Refusal(Box<RefusalAnswer>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
+    Bans(Listing<BanAnswer>),
     Allowed(Given),
     Revoked(RevokeAnswer),
 }

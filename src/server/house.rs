@@ -15,7 +15,7 @@ use super::{
     Logging,
     certificate::Certificate,
     control::Listing,
-    people::{LoginAnswer, RefusalAnswer, SessionAnswer},
+    people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
     source::Source,
     status::{ListenerStatus, Status, figures, rfc3339},
     temporary::Book,
@@ -155,12 +155,12 @@ impl House {
     }
 
     /// Has a session end at its next message. `false`: there is none of this number.
-    pub(super) fn end_session(&self, id: u64) -> bool {
+    pub(super) fn end_session(&self, id: u64, by: &str) -> bool {
         let found = self.gateway.end_session(id);
         if found {
             // it finds out by being decided again
             self.standing.send_modify(|_the_same| {});
-            tracing::info!(target: AUDIT, event = "session_ended_by_operator", id);
+            tracing::info!(target: AUDIT, event = "session_ended_by_operator", id, by);
         }
         found
     }
@@ -170,6 +170,22 @@ impl House {
         Listing {
             items: logins.iter().map(LoginAnswer::of).collect(),
         }
+    }
+
+    pub(super) fn bans(&self) -> Listing<BanAnswer> {
+        let bans = self.gateway.bans();
+        Listing {
+            items: bans.iter().map(BanAnswer::of).collect(),
+        }
+    }
+
+    /// Hears a source again. `false`: it is not banned.
+    pub(super) fn lift_ban(&self, source: &str, by: &str) -> bool {
+        let found = self.gateway.lift_ban(source);
+        if found {
+            tracing::info!(target: AUDIT, event = "ban_lifted", source, by);
+        }
+        found
     }
 
     /// For the service manager's status.

@@ -33,7 +33,10 @@ pub mod why_answer;
 mod why_question;
 mod why_words;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -52,6 +55,7 @@ pub use tasks::Tasks;
 use accept::Entrance;
 use house::House;
 use http::Pages;
+use rehearsed::Rehearsed;
 use reload::Caller;
 use start::Open;
 use systemd::Pulse;
@@ -171,6 +175,11 @@ fn announce(house: &House) {
         ca = ca.map(|path| path.display().to_string()),
         source = in_force.source,
     );
+    let tests = Rehearsed::of(&house.standing.borrow().policy, SystemTime::now());
+    if !tests.is_good() {
+        // a file that was good on Friday starts on Sunday
+        tracing::warn!(event = "tests_failed", cause = %tests);
+    }
     if let Some(problem) = &in_force.problem {
         tracing::error!(
             event = "config_broken",

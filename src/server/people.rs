@@ -8,7 +8,7 @@ use super::{status::rfc3339, why_answer::WhyAnswer};
 use crate::{
     net::Fingerprint,
     policy::{Certificate, Claim, Replication, TlsVersion},
-    session::{KeptRefusal, Login, SessionLine},
+    session::{BanLine, KeptRefusal, Login, SessionLine},
 };
 
 /// One live session.
@@ -62,6 +62,17 @@ pub struct RefusalAnswer {
     pub now: Option<WhyAnswer>,
 }
 
+/// Strangers of one source that are not heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanAnswer {
+    /// An IPv4 address, or an IPv6 network of 64 bits.
+    pub source: String,
+    /// For which it was banned.
+    pub failures: u32,
+    /// RFC 3339, in UTC.
+    pub until: String,
+}
+
 /// A claim, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
@@ -112,6 +123,16 @@ impl LoginAnswer {
             times: login.times,
             first: rfc3339(login.first),
             last: rfc3339(login.last),
+        }
+    }
+}
+
+impl BanAnswer {
+    pub(super) fn of(ban: &BanLine) -> Self {
+        Self {
+            source: ban.source.clone(),
+            failures: ban.failures,
+            until: rfc3339(ban.until),
         }
     }
 }

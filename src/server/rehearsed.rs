@@ -8,8 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::why_words::brief;
-use crate::policy::{Claim, Expected, Mismatch, Policy, Reason, Verdict};
+use super::{control::Refused, house::House, reload::No, why_words::brief};
+use crate::policy::{Claim, Expected, Mismatch, Policy, Reason, Rules, Verdict};
 
 /// What came of the tests. `Display` says it in lines, the first of which counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,23 @@ impl Rehearsed {
 
     pub const fn is_good(&self) -> bool {
         self.failed.is_empty()
+    }
+}
+
+impl House {
+    /// Rules whose own tests fail do not come into force.
+    pub(super) fn hold_against_tests(&self, rules: &Rules, now: SystemTime) -> Result<(), No> {
+        if rules.tests.is_empty() {
+            return Ok(());
+        }
+        let tests = Rehearsed::of(&self.next_policy(rules.clone()), now);
+        if tests.is_good() {
+            return Ok(());
+        }
+        Err(No {
+            why: Refused::Configuration,
+            text: tests.to_string(),
+        })
     }
 }
 

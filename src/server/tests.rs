@@ -169,6 +169,28 @@ async fn a_broken_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn rules_whose_own_tests_fail_do_not_come_into_force_whoever_asks() {
+    let fixture = Fixture::open().await;
+    let tests = "tests:\n  - {from: 192.0.2.7, user: shop, tls: true, expect: deny}\n";
+    fixture.write(&format!("{MORE_ORIGINS}{tests}"));
+    for caller in [Caller::Signal, Caller::Operator { yes: true }] {
+        let no = fixture.house.reload(caller).await.unwrap_err();
+        assert_eq!(no.why, Refused::Configuration);
+        assert!(
+            no.text
+                .ends_with("expected deny, got allow by \"shop\" (line 8)"),
+            "{no:?}"
+        );
+    }
+    assert_eq!(fixture.generation(), 1);
+    let told = fixture.house.status().await.problem.unwrap();
+    assert!(told.starts_with("tests: 0 passed, 1 failed"), "{told}");
+    fixture.write(&format!("{MORE_ORIGINS}{}", tests.replace("deny", "allow")));
+    fixture.house.reload(Caller::Signal).await.unwrap();
+    assert_eq!(fixture.generation(), 2);
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_used_keeps_rules_and_certificate() {
     let fixture = Fixture::open().await;
     let folder = fixture.folder.path().display();
