@@ -38,6 +38,10 @@ fn render(status: &Status, now: SystemTime) -> String {
         text.push_str(problem.trim_end());
         text.push('\n');
     }
+    if !status.differs.is_empty() && status.problem.is_none() {
+        text.push_str(&differs(status));
+    }
+    text.push_str(&observed(status));
     text.push('\n');
     text.push_str(&listeners(status).to_string());
     text.push_str(&certificate(status));
@@ -56,6 +60,39 @@ fn render(status: &Status, now: SystemTime) -> String {
         text.push_str(&refusals.to_string());
     }
     text.trim_end().to_owned()
+}
+
+/// What is written and does not hold.
+fn differs(status: &Status) -> String {
+    format!(
+        "\nNOT IN FORCE: what {} says now; `doorward reload` puts it in force\n",
+        status.differs.join(", ")
+    )
+}
+
+/// Who is let in that the rules would refuse, and who is not heard.
+fn observed(status: &Status) -> String {
+    let mut text = String::new();
+    if let Some(until) = &status.observing.until {
+        text.push_str("\nOBSERVING until ");
+        text.push_str(until);
+        text.push_str(": refusals are recorded only, see `observe`\n");
+    }
+    if !status.observing.origins.is_empty() {
+        text.push_str("\non trial: ");
+        text.push_str(&status.observing.origins.join(", "));
+        text.push('\n');
+    }
+    match status.bans {
+        0 => {}
+        1 => text.push_str("\n1 source is banned, see `doorward bans list`\n"),
+        _ => {
+            text.push('\n');
+            text.push_str(&status.bans.to_string());
+            text.push_str(" sources are banned, see `doorward bans list`\n");
+        }
+    }
+    text
 }
 
 fn listeners(status: &Status) -> Table {
@@ -157,6 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::server::lookout::Observing;
     use crate::server::status::{CertificateStatus, ListenerStatus, RefusalLine};
 
     fn status() -> Status {
@@ -166,6 +204,9 @@ mod tests {
             loaded: "2026-11-22T09:14:00Z".to_owned(),
             source: "/etc/doorward/allowlist.yaml".to_owned(),
             problem: None,
+            differs: Vec::new(),
+            observing: Observing::default(),
+            bans: 0,
             uptime_seconds: 3700,
             sessions: 3,
             listeners: vec![ListenerStatus {
@@ -221,6 +262,24 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(!text.contains("ERRORS"));
+    }
+
+    #[test]
+    fn what_does_not_hold_and_what_is_on_trial_is_said() {
+        let mut status = status();
+        status.differs = vec!["/etc/doorward/allowlist.yaml".to_owned()];
+        status.observing.until = Some("2026-12-01T00:00:00Z".to_owned());
+        status.observing.origins = vec!["reports".to_owned()];
+        status.bans = 2;
+        let text = render(&status, SystemTime::UNIX_EPOCH);
+        for part in [
+            "NOT IN FORCE: what /etc/doorward/allowlist.yaml says now",
+            "OBSERVING until 2026-12-01T00:00:00Z",
+            "on trial: reports",
+            "2 sources are banned",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
     }
 
     #[test]

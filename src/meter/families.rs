@@ -15,6 +15,9 @@ pub(super) struct Families {
     pub(super) config_last_reload_successful: IntGauge,
     pub(super) config_last_reload_success_timestamp: IntGauge,
     pub(super) config_generation: IntGauge,
+    pub(super) config_differs: IntGauge,
+    pub(super) policy_mode: IntGaugeVec,
+    pub(super) origins_observed: IntGauge,
 
     pub(super) connections_accepted: IntCounterVec,
     pub(super) probes: IntCounterVec,
@@ -90,6 +93,19 @@ impl Families {
             config_generation: new.gauge(
                 "config_generation",
                 "The generation of the policy in force",
+            )?,
+            config_differs: new.gauge(
+                "config_differs",
+                "Whether a file of the allowlist is another than what is in force",
+            )?,
+            policy_mode: new.gauges(
+                "policy_mode",
+                "1 for the way the whole policy works: it refuses, or only records",
+                &["mode"],
+            )?,
+            origins_observed: new.gauge(
+                "origins_observed",
+                "Origins whose proof, limits and TLS are on trial",
             )?,
 
             connections_accepted: new.counters(

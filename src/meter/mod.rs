@@ -200,6 +200,19 @@ impl Meters {
         self.families.config_last_reload_successful.set(0);
     }
 
+    /// Whether the file on the disk is another than what is in force.
+    pub fn configuration_differs(&self, differs: bool) {
+        self.families.config_differs.set(differs.into());
+    }
+
+    /// Whether refusals are only recorded, and for how many origins some are.
+    pub fn observing(&self, all: bool, origins: usize) {
+        child(&self.families.policy_mode, &["enforce"]).set((!all).into());
+        child(&self.families.policy_mode, &["observe"]).set(all.into());
+        let origins = i64::try_from(origins).unwrap_or(i64::MAX);
+        self.families.origins_observed.set(origins);
+    }
+
     /// `reason` names the error in a word, such as `emfile`.
     pub fn accept_error(&self, reason: &'static str) {
         child(&self.families.accept_errors, &[reason]).inc();

@@ -15,6 +15,7 @@ use super::{
     Logging,
     certificate::Certificate,
     control::Listing,
+    lookout::Observing,
     people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
     source::Source,
     status::{ListenerStatus, Status, figures, rfc3339},
@@ -115,6 +116,7 @@ impl House {
 
     pub(super) async fn status(&self) -> Status {
         self.doors.ask().await;
+        let differs = self.differing().await;
         let now = SystemTime::now();
         let (origins, refusals) = figures(&self.gateway.meters);
         let listeners = self.doors.iter().map(|door| ListenerStatus {
@@ -136,6 +138,9 @@ impl House {
             loaded: rfc3339(in_force.loaded),
             source: in_force.source.clone(),
             problem: in_force.problem.clone(),
+            differs,
+            observing: Observing::of(&self.standing.borrow().policy, now),
+            bans: self.gateway.bans().len(),
             uptime_seconds: self.began.elapsed().as_secs(),
             sessions: origins.iter().map(|origin| origin.sessions).sum(),
             listeners: listeners.collect(),

@@ -18,6 +18,7 @@ mod guard;
 mod house;
 mod http;
 mod logging;
+pub mod lookout;
 pub mod people;
 mod refresh;
 pub mod rehearsed;
@@ -104,6 +105,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
     );
     services.spawn("files", refresh::follow_files(Arc::clone(&house)));
     services.spawn("clock", clock::keep(Arc::clone(&house)));
+    services.spawn("lookout", lookout::keep(Arc::clone(&house)));
     services.spawn("meters", Arc::clone(&house.gateway.meters).keep_told());
     services.spawn("watchdog", systemd::watchdog(pulses));
     announce(&house);

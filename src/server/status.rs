@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lookout::Observing;
 use crate::meter::{Meters, OriginStatus};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,14 @@ pub struct Status {
     pub source: String,
     /// What is wrong with the file, where the last attempt to use it failed.
     pub problem: Option<String>,
+    /// The files of the allowlist that are no longer what is in force.
+    #[serde(default)]
+    pub differs: Vec<String>,
+    #[serde(default)]
+    pub observing: Observing,
+    /// Sources of strangers that are not heard.
+    #[serde(default)]
+    pub bans: usize,
     pub uptime_seconds: u64,
     pub sessions: u64,
     pub listeners: Vec<ListenerStatus>,

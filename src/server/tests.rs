@@ -161,10 +161,13 @@ async fn a_broken_file_changes_nothing_and_says_why() {
     assert_eq!((fixture.generation(), fixture.kept()), (1, before));
     let status = fixture.house.status().await;
     assert!(status.problem.unwrap().contains("colour"));
+    let path = file(fixture.folder.path()).display().to_string();
+    assert_eq!(status.differs, [path]);
     assert_eq!(status.origins[0].origin, "shop");
     fixture.write(ORIGINS);
     fixture.house.reload(Caller::Signal).await.unwrap();
-    assert_eq!(fixture.house.status().await.problem, None);
+    let status = fixture.house.status().await;
+    assert_eq!((status.problem, status.differs.len()), (None, 0));
     assert_eq!(fixture.generation(), 2, "a failure uses up no number");
 }
 
