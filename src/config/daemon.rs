@@ -106,7 +106,15 @@ pub(super) fn audit(layers: &Layers, report: &mut Report) -> Audit {
 }
 
 pub(super) fn metrics(layers: &Layers, report: &mut Report) -> Metrics {
-    let most = layers.read("metrics.max_origins", report, |text| values::count(text, 1));
+    let most = layers.read("metrics.max_origins", report, |text| {
+        let most = values::count(text, 1)?;
+        if most > MOST_ORIGINS {
+            return Err(Fault::new(format!("`{most}` is too much"))
+                .label(format!("{MOST_ORIGINS} at most"))
+                .hint("each has some dozens of series: nobody could read the page"));
+        }
+        Ok(most)
+    });
     most.map_or_else(Metrics::default, |max_origins| Metrics { max_origins })
 }
 
@@ -186,6 +194,9 @@ const fn no_files() -> Tls {
         crl: None,
     }
 }
+
+/// With series of their own.
+const MOST_ORIGINS: u32 = 5000;
 
 const DEFAULT_HTTP: std::net::SocketAddr =
     std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9432);

@@ -268,8 +268,8 @@ fn timestamp(at: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Pairs of listener and origin that have children of their own; the rest share [`OTHER`].
-const MAX_CHILDREN: usize = 500;
+/// Pairs of listener and origin that have children of their own, whatever the settings say; the rest share [`OTHER`].
+const MAX_CHILDREN: usize = 5000;
 /// The label of a decision that no origin is named in, and of sessions that none admits.
 const NONE: &str = "_none";
 /// Why strangers are banned.

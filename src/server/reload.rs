@@ -230,7 +230,7 @@ impl House {
     }
 }
 
-/// Each origin on each listener that it may use, for the meters.
+/// Each origin on each listener that it may use, for the meters: as many as are shown, in the order of the file.
 pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Declared> {
     let on = |origin: &Arc<Origin>| {
         let origin = Arc::clone(origin);
@@ -246,7 +246,8 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
             })
             .collect::<Vec<_>>()
     };
-    origins.iter().flat_map(on).collect()
+    let shown = usize::try_from(settings.metrics.max_origins).unwrap_or(usize::MAX);
+    origins.iter().take(shown).flat_map(on).collect()
 }
 
 /// Reads the allowlist and what it names. Blocks on files.

@@ -236,6 +236,16 @@ async fn a_person_is_asked_before_everybody_is_shut_out_and_a_signal_is_not() {
 }
 
 #[tokio::test]
+async fn no_more_origins_have_series_of_their_own_than_the_file_says() {
+    let fixture = Fixture::open().await;
+    fixture.write(&format!("metrics: {{max_origins: 1}}\n{MORE_ORIGINS}"));
+    fixture.house.reload(Caller::Signal).await.unwrap();
+    let meters = &fixture.house.gateway.meters;
+    assert_eq!(meters.origin("pg", "shop").name(), "shop");
+    assert_eq!(meters.origin("pg", "blog").name(), "_other");
+}
+
+#[tokio::test]
 async fn what_waits_for_a_restart_is_said_and_the_rest_is_live() {
     let fixture = Fixture::open().await;
     let text = fs::read_to_string(file(fixture.folder.path())).unwrap();

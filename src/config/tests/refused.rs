@@ -171,6 +171,10 @@ const MEANINGLESS: &[(&str, &str)] = &[
         "an audit that is required needs a file",
     ),
     ("metrics: {max_origins: 0}", "`0` is too little"),
+    (
+        "metrics: {max_origins: 5001}",
+        "`5001` is too much / 5000 at most",
+    ),
     ("resolver: {servers: ['ns:53']}", "`ns` is no octet"),
     (
         "resolver: {servers: ['0.0.0.0:53']}",
