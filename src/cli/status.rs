@@ -51,6 +51,19 @@ fn render(status: &Status, now: SystemTime) -> String {
     } else {
         text.push_str(&origins(&status.origins, now).to_string());
     }
+    if !status.hosts.is_empty() {
+        let mut hosts = Table::new(&["HOST", "ADDRESSES", "STATE", "TROUBLE"]);
+        for host in &status.hosts {
+            hosts.row([
+                host.host.clone(),
+                host.addresses.join(" "),
+                host.state.clone(),
+                host.trouble.clone().unwrap_or_else(nothing),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&hosts.to_string());
+    }
     if !status.refusals.is_empty() {
         let mut refusals = Table::new(&["REFUSED", "TIMES"]);
         for refusal in &status.refusals {
@@ -235,6 +248,7 @@ mod tests {
                 transmit_bytes: 2,
                 last_seen: Some("1970-01-01T00:16:40Z".to_owned()),
             }],
+            hosts: Vec::new(),
             refusals: vec![RefusalLine {
                 reason: "no_origin".to_owned(),
                 count: 7,

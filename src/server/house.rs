@@ -16,9 +16,10 @@ use super::{
     certificate::Certificate,
     control::Listing,
     lookout::Observing,
+    names::Names,
     people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
     source::Source,
-    status::{ListenerStatus, Status, figures, rfc3339},
+    status::{HostLine, ListenerStatus, Status, figures, rfc3339},
     temporary::Book,
     upstreams::Doors,
     why_answer::{BadQuestion, DAEMON, Decision, Ground, WhyAnswer, WhyRequest},
@@ -33,6 +34,7 @@ use crate::{
 pub(super) struct House {
     pub(super) gateway: Arc<Gateway>,
     pub(super) doors: Arc<Doors>,
+    pub(super) names: Names,
     pub(super) source: Source,
     pub(super) logging: Logging,
     pub(super) standing: watch::Sender<Standing>,
@@ -131,6 +133,8 @@ impl House {
             upstream: door.upstream.to_string(),
             upstream_up: door.meters.upstream_is_up() == Some(true),
         });
+        let hosts = self.names.states();
+        let hosts = hosts.iter().map(|(host, state)| HostLine::of(host, state));
         let in_force = self.lock();
         Status {
             version: super::VERSION.to_owned(),
@@ -147,6 +151,7 @@ impl House {
             certificate: in_force.certificate.status(now),
             origins,
             refusals,
+            hosts: hosts.collect(),
         }
     }
 

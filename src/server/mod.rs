@@ -19,6 +19,7 @@ mod house;
 mod http;
 mod logging;
 pub mod lookout;
+mod names;
 pub mod people;
 mod refresh;
 pub mod rehearsed;
@@ -72,9 +73,11 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
         entrances,
         http,
         admin,
+        asking,
     } = start::open(configuration, logging).await?;
 
     let (services, sessions) = (Tasks::default(), Tasks::default());
+    services.spawn("resolver", asking);
     look_for_upstreams(&house, &services).await;
     let (close, closing) = watch::channel(());
     let mut pulses = Vec::new();
@@ -103,6 +106,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
         "admin",
         admin::serve(admin, Arc::clone(&house), services.clone()),
     );
+    services.spawn("names", names::follow(Arc::clone(&house)));
     services.spawn("files", refresh::follow_files(Arc::clone(&house)));
     services.spawn("clock", clock::keep(Arc::clone(&house)));
     services.spawn("lookout", lookout::keep(Arc::clone(&house)));

@@ -27,7 +27,7 @@ use crate::{
     config::{Listener, LoadError, Loaded, Log, Settings, Texts},
     meter::Declared,
     net::{ClientTrust, UpstreamTls, certificate::AuthorityError},
-    policy::{Hosts, Origin, Policy, Rules},
+    policy::{Origin, Policy, Rules},
     session::AUDIT,
 };
 
@@ -129,6 +129,7 @@ impl House {
         self.logging.audit().write_to(&settings.audit)?;
         let (decided, revoked) = self.gateway.decisions_again();
         joined.tell_lapses();
+        self.names.want(&joined.rules, &settings.resolver);
         let (book, given) = (Arc::clone(&self.temporary), joined.given);
         let policy = self.next_policy(joined.rules);
         let generation = policy.generation();
@@ -226,7 +227,7 @@ impl House {
     /// The policy of these rules that follows the one in force.
     pub(super) fn next_policy(&self, rules: impl Into<Arc<Rules>>) -> Arc<Policy> {
         let generation = self.standing.borrow().policy.generation() + 1;
-        Arc::new(Policy::new(rules, &Hosts::default(), generation))
+        Arc::new(Policy::new(rules, &self.names.hosts(), generation))
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex},
     time::SystemTime,
 };
@@ -20,6 +21,7 @@ use super::{
     audit::AuditError,
     certificate::{Certificate, client_trust, upstream_tls},
     house::{House, InForce},
+    names::Names,
     refresh,
     reload::declared,
     source,
@@ -33,7 +35,7 @@ use crate::{
         self, ClientTrust, Families, LocalListener, Server, Upstream, UpstreamTls,
         certificate::AuthorityError, certificate::make_folder,
     },
-    policy::{Hosts, Policy, Rules},
+    policy::{Policy, Rules},
     session::{Door, Gateway, Standing},
 };
 
@@ -65,7 +67,11 @@ pub(super) struct Open {
     pub(super) entrances: Vec<(TcpListener, Arc<Door>)>,
     pub(super) http: TcpListener,
     pub(super) admin: LocalListener,
+    /// The resolver's task, not yet spawned.
+    pub(super) asking: Asking,
 }
+
+type Asking = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Opens everything, or says why not.
 pub(super) async fn open(
@@ -85,7 +91,10 @@ pub(super) async fn open(
     let (certificate, clients, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
-    let policy = Policy::new(rules, &Hosts::default(), FIRST_GENERATION);
+    let (mut names, asking) = Names::new(&rules, &settings.resolver);
+    let mut asking: Asking = Box::pin(asking);
+    names.first_answers(&mut asking).await;
+    let policy = Policy::new(rules, &names.hosts(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
     refresh::tell_ends(&meters, &certificate, &clients);
     meters.configured(FIRST_GENERATION, now);
@@ -123,6 +132,7 @@ pub(super) async fn open(
     let house = House {
         gateway: Arc::new(gateway),
         doors: Arc::new(Doors::new(doors)),
+        names,
         source,
         logging: logging.clone(),
         standing,
@@ -138,6 +148,7 @@ pub(super) async fn open(
         entrances,
         http,
         admin,
+        asking,
     })
 }
 

@@ -1,12 +1,19 @@
 //! What `doorward status` shows: the figures of a running gateway as plain values. Floor 4.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::lookout::Observing;
-use crate::meter::{Meters, OriginStatus};
+use crate::{
+    meter::{Meters, OriginStatus},
+    net::resolver::HostState,
+    policy::Freshness,
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -33,6 +40,40 @@ pub struct Status {
     pub certificate: CertificateStatus,
     pub origins: Vec<OriginLine>,
     pub refusals: Vec<RefusalLine>,
+    /// What DNS says of the hosts that rules name.
+    #[serde(default)]
+    pub hosts: Vec<HostLine>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLine {
+    pub host: String,
+    pub addresses: Vec<String>,
+    /// Answers that lead inside; they count only for the rules that ask for them.
+    pub inward: Vec<String>,
+    /// `fresh`, `stale`, or `unknown` until somebody has answered.
+    pub state: String,
+    /// Why the last question was not answered, or what is strange about the answer.
+    pub trouble: Option<String>,
+}
+
+impl HostLine {
+    pub(super) fn of(host: &str, state: &HostState) -> Self {
+        let texts = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect();
+        Self {
+            host: host.to_owned(),
+            addresses: texts(&state.addresses),
+            inward: texts(&state.inward),
+            state: match state.freshness {
+                Some(Freshness::Fresh { .. } | Freshness::Given) => "fresh",
+                Some(Freshness::Stale { .. }) => "stale",
+                None => "unknown",
+            }
+            .to_owned(),
+            trouble: state.error.clone().or_else(|| state.warning.clone()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

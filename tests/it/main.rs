@@ -21,6 +21,7 @@ mod corpus;
 mod corpus_mysql;
 mod crates;
 mod crowds;
+mod decided;
 mod docs;
 mod far;
 mod faults;

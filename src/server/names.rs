@@ -1,0 +1,128 @@
+//! Where the hosts are that rules name, kept up to date in the policy. Floor 4: the asking is `net`'s.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::timeout};
+
+use super::house::House;
+use crate::{
+    config::Resolver,
+    net::resolver::{self, HostState, Resolved, Wanted},
+    policy::{From, Hosts, Rules},
+    session::AUDIT,
+};
+
+/// What is asked of the resolver, and what it knows.
+pub(super) struct Names {
+    wanted: watch::Sender<Wanted>,
+    resolved: watch::Receiver<Resolved>,
+}
+
+impl Names {
+    /// With the task that asks, to be spawned.
+    pub(super) fn new(
+        rules: &Rules,
+        settings: &Resolver,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let (wanted, wishes) = watch::channel(wanted(rules, settings));
+        let (telling, resolved) = watch::channel(Resolved::default());
+        let asking = resolver::follow(wishes, telling);
+        (Self { wanted, resolved }, asking)
+    }
+
+    /// What is known now.
+    pub(super) fn hosts(&self) -> Hosts {
+        self.resolved.borrow().hosts.clone()
+    }
+
+    /// How it stands with each host.
+    pub(super) fn states(&self) -> Vec<(Arc<str>, HostState)> {
+        let resolved = self.resolved.borrow();
+        let states = resolved.states.iter();
+        states
+            .map(|(name, state)| (Arc::clone(name), state.clone()))
+            .collect()
+    }
+
+    /// From now on these are asked for, and all of them once more: an operator who reloads does not wait for a TTL.
+    pub(super) fn want(&self, rules: &Rules, settings: &Resolver) {
+        self.wanted.send_replace(wanted(rules, settings));
+    }
+
+    /// Has the task ask until every host was asked for, or a moment. What is known then is no news any more.
+    pub(super) async fn first_answers(&mut self, asking: impl Future<Output = ()>) {
+        let hosts = self.wanted.borrow().hosts.clone();
+        if !hosts.is_empty() {
+            let known = self.resolved.wait_for(|resolved| resolved.covers(&hosts));
+            tokio::select! {
+                () = asking => {}
+                _slow = timeout(FIRST_ANSWERS, known) => {}
+            }
+        }
+        self.resolved.mark_unchanged();
+    }
+
+    fn wants_none(&self) -> bool {
+        self.wanted.borrow().hosts.is_empty()
+    }
+}
+
+/// Puts every answer that changes a decision in force, for live sessions too.
+pub(super) async fn follow(house: Arc<House>) {
+    let mut resolved = house.names.resolved.clone();
+    let mut told = BTreeSet::new();
+    while resolved.changed().await.is_ok() {
+        warn_once(&resolved.borrow(), &mut told);
+        if !house.names.wants_none() {
+            house.take_in_names().await;
+        }
+    }
+}
+
+impl House {
+    async fn take_in_names(&self) {
+        let _one = self.one_at_a_time.lock().await;
+        let rules = Arc::clone(self.standing.borrow().policy.rules());
+        let policy = self.next_policy(rules);
+        tracing::info!(
+            target: AUDIT,
+            event = "names_changed",
+            generation = policy.generation(),
+            "live sessions are decided again"
+        );
+        self.standing
+            .send_modify(|standing| standing.policy = policy);
+    }
+}
+
+/// What is strange about the answers, each time it is new.
+fn warn_once(resolved: &Resolved, told: &mut BTreeSet<(Arc<str>, String)>) {
+    let mut strange = BTreeSet::new();
+    for (host, state) in &resolved.states {
+        let causes = state.warning.iter().chain(&state.error);
+        for cause in causes {
+            let said = (Arc::clone(host), cause.clone());
+            if !told.contains(&said) {
+                tracing::warn!(event = "name_warning", host = &**host, cause);
+            }
+            strange.insert(said);
+        }
+    }
+    *told = strange;
+}
+
+fn wanted(rules: &Rules, settings: &Resolver) -> Wanted {
+    let froms = rules.origins.iter().flat_map(|origin| &origin.from);
+    let hosts = froms.filter_map(|from| match from {
+        From::Host { name, .. } => Some(Arc::clone(name)),
+        From::Network(_) | From::Any | From::Set(_) => None,
+    });
+    Wanted {
+        hosts: hosts.collect(),
+        servers: settings.servers.clone(),
+        max_stale: settings.max_stale,
+    }
+}
+
+/// How long the start waits: a name that is found now spares its clients a refusal.
+const FIRST_ANSWERS: Duration = Duration::from_secs(3);
