@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod answers;
 mod balancers;
 mod bans;
 mod cancels;
