@@ -1,6 +1,6 @@
 //! Where the hosts are that rules name, kept up to date in the policy. Floor 4: the asking is `net`'s.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 
@@ -12,6 +12,9 @@ use crate::{
     session::AUDIT,
 };
 
+/// The resolver's task.
+pub(super) type Asking = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What is asked of the resolver, and what it knows.
 pub(super) struct Names {
     wanted: watch::Sender<Wanted>,
@@ -19,15 +22,14 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// With the task that asks, to be spawned.
-    pub(super) fn new(
-        rules: &Rules,
-        settings: &Resolver,
-    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+    /// With the task that asks, which is to be spawned. Waits until it has asked for every host, or a moment.
+    pub(super) async fn begin(rules: &Rules, settings: &Resolver) -> (Self, Asking) {
         let (wanted, wishes) = watch::channel(wanted(rules, settings));
         let (telling, resolved) = watch::channel(Resolved::default());
-        let asking = resolver::follow(wishes, telling);
-        (Self { wanted, resolved }, asking)
+        let mut asking: Asking = Box::pin(resolver::follow(wishes, telling));
+        let mut names = Self { wanted, resolved };
+        names.first_answers(&mut asking).await;
+        (names, asking)
     }
 
     /// What is known now.
@@ -49,8 +51,8 @@ impl Names {
         self.wanted.send_replace(wanted(rules, settings));
     }
 
-    /// Has the task ask until every host was asked for, or a moment. What is known then is no news any more.
-    pub(super) async fn first_answers(&mut self, asking: impl Future<Output = ()>) {
+    /// What is known then is no news any more.
+    async fn first_answers(&mut self, asking: impl Future<Output = ()>) {
         let hosts = self.wanted.borrow().hosts.clone();
         if !hosts.is_empty() {
             let known = self.resolved.wait_for(|resolved| resolved.covers(&hosts));

@@ -4,7 +4,6 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::{Arc, Mutex},
     time::SystemTime,
 };
@@ -21,7 +20,7 @@ use super::{
     audit::AuditError,
     certificate::{Certificate, client_trust, upstream_tls},
     house::{House, InForce},
-    names::Names,
+    names::{Asking, Names},
     refresh,
     reload::declared,
     source,
@@ -71,8 +70,6 @@ pub(super) struct Open {
     pub(super) asking: Asking,
 }
 
-type Asking = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Opens everything, or says why not.
 pub(super) async fn open(
     configuration: Configuration,
@@ -91,9 +88,7 @@ pub(super) async fn open(
     let (certificate, clients, tls) = make_certificate(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
-    let (mut names, asking) = Names::new(&rules, &settings.resolver);
-    let mut asking: Asking = Box::pin(asking);
-    names.first_answers(&mut asking).await;
+    let (names, asking) = Names::begin(&rules, &settings.resolver).await;
     let policy = Policy::new(rules, &names.hosts(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
     refresh::tell_ends(&meters, &certificate, &clients);

@@ -29,6 +29,7 @@ mod faults;
 mod floors;
 mod harness;
 mod harness_works;
+mod hosts;
 mod import;
 mod import_lines;
 mod invariants;
