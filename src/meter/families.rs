@@ -18,6 +18,7 @@ pub(super) struct Families {
     pub(super) config_differs: IntGauge,
     pub(super) policy_mode: IntGaugeVec,
     pub(super) origins_observed: IntGauge,
+    pub(super) dns_hosts: IntGaugeVec,
 
     pub(super) connections_accepted: IntCounterVec,
     pub(super) probes: IntCounterVec,
@@ -106,6 +107,11 @@ impl Families {
             origins_observed: new.gauge(
                 "origins_observed",
                 "Origins whose proof, limits and TLS are on trial",
+            )?,
+            dns_hosts: new.gauges(
+                "dns_hosts",
+                "Hosts that origins name; stale ones let nobody new in, unknown ones nobody",
+                &["state"],
             )?,
 
             connections_accepted: new.counters(

@@ -213,6 +213,14 @@ impl Meters {
         self.families.origins_observed.set(origins);
     }
 
+    /// What DNS says of the hosts that origins name.
+    pub fn hosts(&self, fresh: usize, stale: usize, unknown: usize) {
+        for (state, number) in [("fresh", fresh), ("stale", stale), ("unknown", unknown)] {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            child(&self.families.dns_hosts, &[state]).set(number);
+        }
+    }
+
     /// `reason` names the error in a word, such as `emfile`.
     pub fn accept_error(&self, reason: &'static str) {
         child(&self.families.accept_errors, &[reason]).inc();

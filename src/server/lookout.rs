@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{house::House, status::rfc3339};
-use crate::policy::Policy;
+use crate::policy::{Freshness, Policy};
 
 /// What is let in that the rules would refuse.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ pub(super) async fn keep(house: Arc<House>) {
         let observing = Observing::of(&policy, SystemTime::now());
         let meters = &house.gateway.meters;
         meters.observing(observing.until.is_some(), observing.origins.len());
+        house.tell_hosts();
         meters.configuration_differs(!house.differing().await.is_empty());
         if !observing.any() {
             told = None;
@@ -67,6 +68,18 @@ pub(super) async fn keep(house: Arc<House>) {
 }
 
 impl House {
+    fn tell_hosts(&self) {
+        let states = self.names.states();
+        let of = |wanted: fn(Option<Freshness>) -> bool| {
+            let states = states.iter();
+            states.filter(|(_, state)| wanted(state.freshness)).count()
+        };
+        let stale = of(|freshness| matches!(freshness, Some(Freshness::Stale { .. })));
+        let unknown = of(|freshness| freshness.is_none());
+        let fresh = states.len() - stale - unknown;
+        self.gateway.meters.hosts(fresh, stale, unknown);
+    }
+
     /// The files of the allowlist that are no longer what is in force.
     pub(super) async fn differing(&self) -> Vec<String> {
         let texts = Arc::clone(&self.lock().texts);

@@ -3,13 +3,18 @@
 use std::{
     fmt::{self, Write as _},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::{control::Refused, house::House, reload::No, why_words::brief};
-use crate::policy::{Claim, Expected, Mismatch, Policy, Reason, Rules, Verdict};
+use crate::{
+    config,
+    net::resolver::{Wanted, look_up},
+    policy::{Claim, Expected, Mismatch, Policy, Reason, Rules, Verdict},
+};
 
 /// What came of the tests. `Display` says it in lines, the first of which counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +52,31 @@ impl Rehearsed {
 }
 
 impl House {
-    /// Rules whose own tests fail do not come into force.
-    pub(super) fn hold_against_tests(&self, rules: &Rules, now: SystemTime) -> Result<(), No> {
+    /// Rules whose own tests fail do not come into force. Hosts that nobody has asked for yet are asked for first.
+    pub(super) async fn hold_against_tests(
+        &self,
+        rules: &Rules,
+        settings: &config::Resolver,
+        now: SystemTime,
+    ) -> Result<(), No> {
         if rules.tests.is_empty() {
             return Ok(());
         }
-        let tests = Rehearsed::of(&self.next_policy(rules.clone()), now);
+        let mut known = self.names.hosts();
+        let mut wanted = rules.hosts();
+        wanted.retain(|host| known.get(host).is_none());
+        if !wanted.is_empty() {
+            let wanted = Wanted {
+                hosts: wanted,
+                servers: settings.servers.clone(),
+                max_stale: settings.max_stale,
+            };
+            let found = timeout(PATIENCE, look_up(&wanted)).await;
+            for (host, answer) in found.unwrap_or_default().hosts.iter() {
+                known.insert(Arc::clone(host), answer.clone());
+            }
+        }
+        let tests = Rehearsed::of(&Policy::new(rules.clone(), &known, 0), now);
         if tests.is_good() {
             return Ok(());
         }
@@ -149,6 +173,8 @@ const fn label(verdict: Verdict) -> &'static str {
     }
 }
 
+/// How long a reload waits for DNS.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Failed tests that are shown.
 const SHOWN: usize = 50;
 

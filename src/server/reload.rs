@@ -124,7 +124,8 @@ impl House {
             ..
         } = loaded;
         let joined = join(rules, self.temporary.all(), now);
-        self.hold_against_tests(&joined.rules, now)?;
+        self.hold_against_tests(&joined.rules, &settings.resolver, now)
+            .await?;
         self.ask_first(caller, &joined.rules.origins, now)?;
         self.logging.audit().write_to(&settings.audit)?;
         let (decided, revoked) = self.gateway.decisions_again();

@@ -99,3 +99,23 @@ fn a_banned_source_is_listed_and_heard_again_when_an_operator_says_so() {
         "nobody is banned"
     );
 }
+
+#[test]
+fn an_open_observation_and_hosts_without_an_address_are_in_the_metrics() {
+    let more = "observe: {until: 2036-01-01T00:00:00Z}\n\
+resolver: {servers: [\"127.0.0.1:9\"]}\n\
+origins:\n  - {name: erp, from: [{host: erp.partner.example}], users: [erp]}\n";
+    let gateway = Gateway::start(&Postgres::shared().address(), more);
+    gateway.until_metric("doorward_policy_mode", &[("mode", "observe")], 1.0);
+    gateway.until_metric("doorward_dns_hosts", &[("state", "unknown")], 1.0);
+    gateway.logged(&[("event", "observing")]);
+    let status = gateway.command(&["status"]);
+    assert!(
+        status
+            .worked()
+            .contains("OBSERVING until 2036-01-01T00:00:00Z")
+    );
+    gateway.reload(SHOP);
+    gateway.until_metric("doorward_policy_mode", &[("mode", "enforce")], 1.0);
+    gateway.until_metric("doorward_dns_hosts", &[("state", "unknown")], 0.0);
+}
