@@ -31,7 +31,7 @@ pub struct Ground<'g> {
 pub struct WhyAnswer {
     /// `allow` or `deny`.
     pub verdict: String,
-    /// The label of a [`Reason`](crate::policy::Reason).
+    /// The label of a [`Reason`].
     pub reason: String,
     /// The origin that admits or came nearest, or the deny rule that hit.
     pub origin: Option<String>,
@@ -55,7 +55,7 @@ pub struct WhyAnswer {
 pub struct Decision {
     /// `allow`, `deny`, or `unknown` for a question that means nothing here.
     pub verdict: String,
-    /// The label of a [`Reason`](crate::policy::Reason), or what is wrong with the question.
+    /// The label of a [`Reason`], or what is wrong with the question.
     pub reason: String,
     /// The origin that admits or came nearest, or the deny rule that hit.
     pub origin: Option<String>,
