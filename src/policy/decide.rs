@@ -175,7 +175,7 @@ impl Policy {
             spared,
             generation: self.generation,
         };
-        let mut full = None;
+        let (mut full, mut on_trial) = (None, None);
         for found in complete.iter().take(tried) {
             match room.take(found.origin, claim) {
                 Ok(seat) => {
@@ -184,16 +184,18 @@ impl Policy {
                 }
                 Err(limit) => {
                     full.get_or_insert_with(|| found.denial(limit.reason()));
+                    if found.origin.observes(claim) {
+                        let spared = found.spared.unwrap_or_else(|| limit.reason());
+                        on_trial.get_or_insert((found, spared));
+                    }
                 }
             }
         }
-        let full = full?;
-        let mut on_trial = complete.iter().take(tried);
-        if let Some(found) = on_trial.find(|found| found.origin.observe) {
+        if let Some((found, spared)) = on_trial {
             let seat = room.spare(Some(found.origin), claim);
-            return Some(Ok((permit(found, Some(full)), seat)));
+            return Some(Ok((permit(found, Some(found.denial(spared))), seat)));
         }
-        Some(Err(full))
+        full.map(Err)
     }
 
     /// What becomes of a denial under the file's `observe`. It never spares what is denied, reserved, protected or revoked, nor goes
@@ -211,13 +213,16 @@ impl Policy {
             .observe
             .as_ref()
             .is_some_and(|observe| case.now < observe.until && observe.covers(claim.address));
+        // by the certificate, not by the reason: another origin may have come nearer
+        let shown = claim.certificate.as_ref();
+        let revoked = shown.is_some_and(|shown| shown.validity == Validity::Revoked);
         let floors = claim.tls.is_some() || !case.require.tls;
         let may = observed
             && floors
             && !reserved
             && !case.protected
             && claim.replication.is_none()
-            && denial.reason != Reason::CertificateRevoked;
+            && !revoked;
         if !may {
             return Err(denial);
         }

@@ -267,10 +267,15 @@ impl Origin {
         (!holds).then_some(reason)
     }
 
+    /// Whether its extra conditions are on trial for this claim. No trial admits replication.
+    pub(super) const fn observes(&self, claim: &Claim) -> bool {
+        self.observe && claim.replication.is_none()
+    }
+
     /// Whether a failure of this condition is only recorded. The file's floors are never on trial.
     pub(super) fn tries(&self, condition: Condition, case: Case<'_>) -> bool {
         let floor = case.require.tls && case.claim.tls.is_none();
-        self.observe
+        self.observes(case.claim)
             && match condition {
                 Condition::Proof => true,
                 Condition::Tls => !floor,
