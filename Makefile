@@ -17,7 +17,8 @@ test:       # everything that must hold before a change lands
 suites:     # other people's test suites, with the gateway and without it: what differs
 	@tests/suites/run
 
-soak:       # what takes minutes: ten thousand generated logins at each server, who they are according to it and to our log
+soak:       # what takes minutes: ten million random decisions; ten thousand generated logins at each server, and who they are
+	cargo test --locked --lib -- --ignored soak_
 	cargo test --locked --test it -- --ignored --nocapture soak_
 
 fuzz:       # every target for a while; CONTRIBUTING.md says what it needs

@@ -1,7 +1,9 @@
 //! What the policy promises: decided examples, and properties over random policies and claims.
 
 mod decided;
+mod dice;
 mod naive;
+mod properties;
 
 use std::{
     collections::HashSet,

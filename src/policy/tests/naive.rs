@@ -2,115 +2,314 @@
 
 use std::cmp::Reverse;
 
-use super::*;
+use super::{
+    dice::{Crowded, Dice},
+    *,
+};
 
-/// A decision by trying everything.
-fn decide(rules: &Rules, claim: &Claim, now: SystemTime) -> (Reason, Option<String>) {
-    let address = match claim.address {
+/// How a decision comes out.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    reason: Reason,
+    rule: Option<String>,
+    /// What an observation spared the claim, and by which rule.
+    spared: Option<(Reason, Option<String>)>,
+    seat: Option<String>,
+}
+
+/// All that a decision depends on.
+struct Question<'a> {
+    rules: &'a Rules,
+    hosts: &'a Hosts,
+    claim: &'a Claim,
+    now: SystemTime,
+    room: &'a Crowded,
+    /// It is asked for a session that is there already.
+    live: bool,
+}
+
+/// An origin that names the address.
+struct Tried<'a> {
+    origin: &'a Origin,
+    /// One more than the longest prefix, 0 for `any`.
+    width: u16,
+    place: usize,
+    /// The number of the condition that refuses, and why.
+    failure: Option<(u8, Reason)>,
+    /// The first condition that would refuse if it were not on trial.
+    trial: Option<Reason>,
+}
+
+impl Question<'_> {
+    /// A decision by trying everything.
+    fn answer(&self) -> Told {
+        let no = |reason, rule: Option<&Arc<str>>| Told {
+            reason,
+            rule: rule.map(ToString::to_string),
+            spared: None,
+            seat: None,
+        };
+        if let Some(deny) = self.rules.deny.iter().find(|deny| self.hit_by(deny)) {
+            return no(Reason::DenyRule, Some(&deny.name));
+        }
+        let origins = || self.rules.origins.iter().map(Arc::as_ref).enumerate();
+        let reserving: Vec<_> = origins()
+            .filter(|(_, origin)| self.reserved_by(origin))
+            .collect();
+        let reserved = !reserving.is_empty();
+        let may: Vec<_> = if reserved {
+            reserving.clone()
+        } else {
+            origins().collect()
+        };
+        let mut tried: Vec<_> = may
+            .iter()
+            .filter_map(|(place, origin)| self.tried(*place, origin))
+            .collect();
+        tried.sort_by_key(specificity);
+        let whole = tried.iter().filter(|tried| tried.failure.is_none());
+        // what needs no trial stands before what does: a trial only saves from a refusal
+        let (complete, on_trial): (Vec<_>, Vec<_>) = whole.partition(|one| one.trial.is_none());
+        let mut matches = [complete, on_trial].concat();
+        if reserved {
+            matches.truncate(1);
+        }
+        let denied = match matches.first() {
+            Some(first) => match self.seated(&matches) {
+                Ok(told) => return told,
+                Err(limit) => no(limit, Some(&first.origin.name)),
+            },
+            None => match (self.nearest(&tried), reserving.first()) {
+                (Some((reason, origin)), _) => no(reason, Some(&origin.name)),
+                (None, Some((_, origin))) => no(Reason::ExclusiveUser, Some(&origin.name)),
+                (None, None) => no(Reason::NoOrigin, None),
+            },
+        };
+        if reserved || !self.observed() {
+            return denied;
+        }
+        Told {
+            reason: Reason::Allowed,
+            rule: Some("_none".to_owned()),
+            spared: Some((denied.reason, denied.rule)),
+            seat: Some("past _none".to_owned()),
+        }
+    }
+
+    /// Whoever has room first; if nobody has, the first whose limits are on trial.
+    fn seated(&self, matches: &[&Tried<'_>]) -> Result<Told, Reason> {
+        let told = |one: &Tried<'_>, spared: Option<Reason>, seat: String| {
+            let name = one.origin.name.to_string();
+            Told {
+                reason: Reason::Allowed,
+                rule: Some(name.clone()),
+                spared: spared.map(|reason| (reason, Some(name))),
+                seat: Some(seat),
+            }
+        };
+        let mut limits = Vec::new();
+        for one in matches {
+            match self.room.limit(one.origin) {
+                None => return Ok(told(one, one.trial, format!("in {}", one.origin.name))),
+                Some(decide::Full::Connections) => limits.push((one, Reason::LimitConnections)),
+                Some(decide::Full::Rate) => limits.push((one, Reason::LimitRate)),
+            }
+        }
+        for (one, limit) in &limits {
+            if self.tries(one.origin) {
+                let spared = one.trial.or(Some(*limit));
+                return Ok(told(one, spared, format!("past {}", one.origin.name)));
+            }
+        }
+        Err(limits[0].1)
+    }
+
+    /// The origin that failed latest, of several the most specific. Whom only `any` names comes near with a fitting user.
+    fn nearest<'a>(&self, tried: &[Tried<'a>]) -> Option<(Reason, &'a Origin)> {
+        let mut nearest: Option<(u8, Reason, &Origin)> = None;
+        for one in tried {
+            let Some((number, reason)) = one.failure else {
+                continue;
+            };
+            let counts = one.width > 0 || self.user_fits(one.origin);
+            if counts && nearest.is_none_or(|(latest, ..)| number > latest) {
+                nearest = Some((number, reason, one.origin));
+            }
+        }
+        nearest.map(|(_, reason, origin)| (reason, origin))
+    }
+
+    /// Whether the file's `observe` saves the claim from a refusal.
+    fn observed(&self) -> bool {
+        let address = peer(self.claim);
+        let shown = self.claim.certificate.as_ref();
+        let relaxes_too_much = self.rules.protected_users.contains(&self.claim.user)
+            || (self.rules.require.tls && self.claim.tls.is_none())
+            || self.claim.replication.is_some()
+            || shown.is_some_and(|shown| shown.validity == Validity::Revoked);
+        !relaxes_too_much
+            && self.rules.observe.as_ref().is_some_and(|observe| {
+                let holds = |network: &IpNet| prefix_around(*network, address).is_some();
+                self.now < observe.until && observe.from.iter().any(holds)
+            })
+    }
+
+    fn hit_by(&self, deny: &Deny) -> bool {
+        let shown = self.claim.certificate.as_ref();
+        (deny.from.is_empty() || deny.from.iter().any(|from| self.width(from).is_some()))
+            && (deny.users.is_empty() || deny.users.contains(&self.claim.user))
+            && (deny.certificates.is_empty()
+                || shown.is_some_and(|shown| deny.certificates.contains(&shown.sha256)))
+    }
+
+    /// Expired or switched off, it reserves all the same.
+    fn reserved_by(&self, origin: &Origin) -> bool {
+        origin.exclusive
+            && origin.users != Names::Any
+            && fits(&origin.users, &self.claim.user)
+            && fits(&origin.listeners, &self.claim.listener)
+    }
+
+    fn tried<'a>(&self, place: usize, origin: &'a Origin) -> Option<Tried<'a>> {
+        let widths = origin.from.iter().filter_map(|from| self.width(from));
+        let width = widths.max()?;
+        let (mut failure, mut trial) = (None, None);
+        for (number, (reason, extra)) in (1..).zip(self.conditions(origin)) {
+            match reason {
+                None => {}
+                Some(reason) if extra && self.tries(origin) => trial = trial.or(Some(reason)),
+                Some(reason) => failure = failure.or(Some((number, reason))),
+            }
+        }
+        Some(Tried {
+            origin,
+            width,
+            place,
+            failure,
+            trial,
+        })
+    }
+
+    /// Extra conditions of the origin are on trial; a trial never admits replication.
+    fn tries(&self, origin: &Origin) -> bool {
+        origin.observe && self.claim.replication.is_none()
+    }
+
+    /// In their order: why each does not hold, and whether it is one of those that may be on trial.
+    fn conditions(&self, origin: &Origin) -> [(Option<Reason>, bool); 8] {
+        let claim = self.claim;
+        let unless = |holds: bool, reason| (!holds).then_some(reason);
+        let replication = match origin.replication {
+            Some(Replication::Commands) => {
+                [None, Some(Replication::Commands)].contains(&claim.replication)
+            }
+            own => own == claim.replication,
+        };
+        let database = match &claim.database {
+            None => true,
+            Some(name) => fits(&origin.databases, name),
+        };
+        let live = origin.expires.is_none_or(|end| self.now < end);
+        let floor = self.rules.require.tls && claim.tls.is_none();
+        let tls = match (claim.tls, origin.tls_min) {
+            (None, None) => unless(!floor, Reason::TlsRequired),
+            (None, Some(_)) => Some(Reason::TlsRequired),
+            (Some(_), None) => None,
+            (Some(has), Some(least)) => unless(has >= least, Reason::TlsVersion),
+        };
+        let proof = origin.proof.as_ref().and_then(|proof| self.unproved(proof));
+        [
+            (
+                unless(
+                    fits(&origin.listeners, &claim.listener),
+                    Reason::ListenerNotAllowed,
+                ),
+                false,
+            ),
+            (
+                unless(self.user_fits(origin), Reason::UserNotAllowed),
+                false,
+            ),
+            (unless(database, Reason::DatabaseNotAllowed), false),
+            (unless(replication, Reason::ReplicationNotAllowed), false),
+            (unless(origin.active, Reason::Inactive), false),
+            (unless(live, Reason::Expired), false),
+            (tls, !floor),
+            (proof, true),
+        ]
+    }
+
+    fn user_fits(&self, origin: &Origin) -> bool {
+        match &origin.users {
+            Names::Any => !self.rules.protected_users.contains(&self.claim.user),
+            listed @ Names::Listed(_) => fits(listed, &self.claim.user),
+        }
+    }
+
+    /// Why the certificate does not prove what is asked for.
+    fn unproved(&self, proof: &Proof) -> Option<Reason> {
+        let Some(shown) = &self.claim.certificate else {
+            return Some(Reason::CertificateMissing);
+        };
+        match shown.validity {
+            Validity::Revoked => return Some(Reason::CertificateRevoked),
+            Validity::Untrusted | Validity::Expired => return Some(Reason::CertificateMismatch),
+            Validity::Valid => {}
+        }
+        let dns = |asked: &String| shown.dns.iter().any(|name| dns_fits(asked, name));
+        let uri = |asked: &String| shown.uri.iter().any(|uri| uri_fits(asked, uri));
+        let holds = self.now < shown.ends
+            && proof.dns.as_ref().is_none_or(dns)
+            && proof.uri.as_ref().is_none_or(uri)
+            && (proof.cn.is_none() || proof.cn == shown.cn)
+            && proof.sha256.is_none_or(|hash| hash == shown.sha256)
+            && proof
+                .issuer
+                .is_none_or(|hash| shown.issuers.contains(&hash));
+        (!holds).then_some(Reason::CertificateMismatch)
+    }
+
+    /// One more than the longest prefix by which the entry holds the address now, 0 for `any`.
+    fn width(&self, from: &From) -> Option<u16> {
+        let address = peer(self.claim);
+        match from {
+            From::Any => Some(0),
+            From::Network(network) => prefix_around(*network, address),
+            From::Set(name) => {
+                let sets = self.rules.networks.iter().filter(|set| set.name == *name);
+                let networks = sets.flat_map(|set| &set.addresses);
+                networks
+                    .filter_map(|network| prefix_around(*network, address))
+                    .max()
+            }
+            From::Host { name, inward } => {
+                let answer = self.hosts.get(name)?;
+                let stale = matches!(answer.freshness, Freshness::Stale { .. });
+                let there = answer.addresses.contains(&address)
+                    || (*inward && answer.inward.contains(&address));
+                let whole = if address.is_ipv4() { 33 } else { 129 };
+                (there && (self.live || !stale)).then_some(whole)
+            }
+        }
+    }
+}
+
+/// Proof, longest prefix, `any`; then names users, names databases, order of the file.
+fn specificity(tried: &Tried<'_>) -> (bool, Reverse<u16>, bool, bool, usize) {
+    let origin = tried.origin;
+    (
+        origin.proof.is_none(),
+        Reverse(tried.width),
+        origin.users == Names::Any,
+        origin.databases == Names::Any,
+        tried.place,
+    )
+}
+
+fn peer(claim: &Claim) -> IpAddr {
+    match claim.address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
         v4 @ IpAddr::V4(_) => v4,
-    };
-    let hit = rules.deny.iter().find(|deny| {
-        (deny.from.is_empty() || deny.from.iter().any(|from| width(from, address).is_some()))
-            && (deny.users.is_empty() || deny.users.contains(&claim.user))
-    });
-    if let Some(deny) = hit {
-        return (Reason::DenyRule, Some(deny.name.to_string()));
-    }
-    let reserving: Vec<_> = rules
-        .origins
-        .iter()
-        .filter(|origin| {
-            origin.exclusive
-                && origin.users != Names::Any
-                && fits(&origin.users, &claim.user)
-                && fits(&origin.listeners, &claim.listener)
-        })
-        .collect();
-    let may: Vec<_> = if reserving.is_empty() {
-        rules.origins.iter().collect()
-    } else {
-        reserving.clone()
-    };
-    // how far each got that covers the address, and how specific it is
-    let mut tried: Vec<_> = may
-        .iter()
-        .filter_map(|origin| {
-            let width = origin
-                .from
-                .iter()
-                .filter_map(|from| width(from, address))
-                .max()?;
-            let place = rules
-                .origins
-                .iter()
-                .position(|other| other.name == origin.name);
-            let rank = (
-                Reverse(width),
-                origin.users == Names::Any,
-                origin.databases == Names::Any,
-                place,
-            );
-            Some((failure(rules, origin, claim, now), rank, *origin, width))
-        })
-        .collect();
-    tried.sort_by_key(|(_, rank, _, _)| *rank);
-    if let Some((_, _, origin, _)) = tried.iter().find(|(failure, ..)| failure.is_none()) {
-        return (Reason::Allowed, Some(origin.name.to_string()));
-    }
-    let near = tried
-        .iter()
-        .filter(|(_, _, origin, width)| *width > 0 || user_fits(rules, origin, &claim.user));
-    // the first of those that failed latest
-    let nearest = near.rev().max_by_key(|(failure, ..)| *failure);
-    match (nearest, reserving.first()) {
-        (Some((Some((_, reason)), _, origin, _)), _) => (*reason, Some(origin.name.to_string())),
-        (Some((None, ..)), _) => panic!("a complete match was overlooked"),
-        (None, Some(reserving)) => (Reason::ExclusiveUser, Some(reserving.name.to_string())),
-        (None, None) => (Reason::NoOrigin, None),
-    }
-}
-
-/// The number of the first condition that fails, and its reason.
-fn failure(rules: &Rules, origin: &Origin, claim: &Claim, now: SystemTime) -> Option<(u8, Reason)> {
-    let database = claim.database.as_ref();
-    let checks = [
-        (
-            fits(&origin.listeners, &claim.listener),
-            Reason::ListenerNotAllowed,
-        ),
-        (
-            user_fits(rules, origin, &claim.user),
-            Reason::UserNotAllowed,
-        ),
-        (
-            database.is_none_or(|name| fits(&origin.databases, name)),
-            Reason::DatabaseNotAllowed,
-        ),
-        (
-            match (origin.replication, claim.replication) {
-                (Some(Replication::Commands), None) => true,
-                (origin, claim) => origin == claim,
-            },
-            Reason::ReplicationNotAllowed,
-        ),
-        (origin.active, Reason::Inactive),
-        (origin.expires.is_none_or(|end| now < end), Reason::Expired),
-        (
-            !rules.require.tls || claim.tls.is_some(),
-            Reason::TlsRequired,
-        ),
-    ];
-    let mut checks = (1..).zip(checks);
-    checks
-        .find(|(_, (holds, _))| !holds)
-        .map(|(number, (_, reason))| (number, reason))
-}
-
-fn user_fits(rules: &Rules, origin: &Origin, user: &str) -> bool {
-    match &origin.users {
-        Names::Any => !rules.protected_users.contains(user),
-        listed @ Names::Listed(_) => fits(listed, user),
     }
 }
 
@@ -121,13 +320,37 @@ fn fits(names: &Names, name: &str) -> bool {
     }
 }
 
-/// One more than the prefix length of an entry that holds the address, 0 for `any`.
-fn width(from: &From, address: IpAddr) -> Option<u16> {
-    let network = match from {
-        From::Any => return Some(0),
-        From::Network(network) => network,
-        From::Host { .. } | From::Set(_) => panic!("the dice know none"),
+/// One label for a star of the rule; a star of the certificate is no name.
+fn dns_fits(asked: &str, shown: &str) -> bool {
+    let labels = |text: &str| -> Vec<String> {
+        let text = text.to_lowercase();
+        text.trim_end_matches('.')
+            .split('.')
+            .map(str::to_owned)
+            .collect()
     };
+    let (asked, shown) = (labels(asked), labels(shown));
+    asked.len() == shown.len()
+        && asked.iter().zip(&shown).enumerate().all(|(index, (a, s))| {
+            !s.contains('*') && !s.is_empty() && (a == s || (index == 0 && a == "*"))
+        })
+}
+
+/// The same, or below a prefix that ends with a slash.
+fn uri_fits(asked: &str, shown: &str) -> bool {
+    if !asked.ends_with('/') {
+        return asked == shown;
+    }
+    let below = shown
+        .starts_with(asked)
+        .then(|| shown.replacen(asked, "", 1));
+    below.is_some_and(|rest| {
+        rest.split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+    })
+}
+
+fn prefix_around(network: IpNet, address: IpAddr) -> Option<u16> {
     let prefix = network.prefix_len();
     let same = match (network.addr(), address) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
@@ -143,244 +366,79 @@ fn width(from: &From, address: IpAddr) -> Option<u16> {
     same.then_some(u16::from(prefix) + 1)
 }
 
-/// A small world, so that rules and claims meet: xorshift, the same at every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
+/// What the policy itself says.
+fn real(policy: &Policy, question: &Question<'_>) -> Told {
+    let Question {
+        claim, now, room, ..
+    } = *question;
+    let decided = if question.live {
+        policy.decide_again(claim, now, room)
+    } else {
+        policy.decide(claim, now, room)
+    };
+    let words = |rule: &Option<Arc<str>>| rule.as_deref().map(str::to_owned);
+    match decided {
+        Ok((permit, seat)) => Told {
+            reason: Reason::Allowed,
+            rule: Some(permit.name().to_owned()),
+            spared: permit.spared().map(|one| (one.reason, words(&one.rule))),
+            seat: Some(seat),
+        },
+        Err(denial) => Told {
+            reason: denial.reason,
+            rule: words(&denial.rule),
+            spared: None,
+            seat: None,
+        },
     }
+}
 
-    fn once_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        let sides = u64::try_from(items.len()).unwrap();
-        items[usize::try_from(self.roll(sides)).unwrap()]
-    }
-
-    fn v4(&mut self) -> u32 {
-        0x0A00_0000 + u32::try_from(self.roll(16)).unwrap()
-    }
-
-    fn address(&mut self) -> IpAddr {
-        let v4 = std::net::Ipv4Addr::from(self.v4());
-        match self.roll(8) {
-            0 => v4.to_ipv6_mapped().into(),
-            1 | 2 => std::net::Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(self.roll(16))).into(),
-            _ => v4.into(),
+/// Holds that many policies against fifty questions each, and gives the reasons that were met, those of observations apart.
+fn agree(seed: u64, policies: u64) -> (HashSet<Reason>, HashSet<Reason>) {
+    let mut dice = Dice(seed);
+    let (mut reasons, mut spared) = (HashSet::new(), HashSet::new());
+    for _ in 0..policies {
+        let (rules, hosts) = (dice.rules(), dice.hosts());
+        let policy = Policy::new(rules.clone(), &hosts, 1);
+        for _ in 0..50 {
+            let (claim, now, room) = (dice.claim(), dice.now(), dice.room());
+            let question = Question {
+                rules: &rules,
+                hosts: &hosts,
+                claim: &claim,
+                now,
+                room: &room,
+                live: dice.once_in(3),
+            };
+            let (naive, real) = (question.answer(), real(&policy, &question));
+            // several deny rules may hit; any of them is a true answer
+            let denied = [naive.reason, real.reason] == [Reason::DenyRule; 2];
+            let live = question.live;
+            assert!(
+                denied || naive == real,
+                "{naive:?} is not\n{real:?}\nlive: {live}, {claim:?} at {now:?}\n{room:?}\n{rules:#?}\n{hosts:#?}"
+            );
+            reasons.insert(real.reason);
+            spared.extend(real.spared.map(|(reason, _)| reason));
         }
     }
-
-    fn from(&mut self) -> From {
-        if self.once_in(8) {
-            return From::Any;
-        }
-        let network = match canonical(self.address()) {
-            v4 @ IpAddr::V4(_) => IpNet::new(v4, self.pick(&[0, 28, 29, 30, 31, 32])),
-            v6 @ IpAddr::V6(_) => IpNet::new(v6, self.pick(&[0, 124, 126, 127, 128])),
-        };
-        From::Network(network.unwrap().trunc())
-    }
-
-    fn names(&mut self, of: &[&str]) -> Names {
-        if self.once_in(3) {
-            return Names::Any;
-        }
-        let many = 1 + self.roll(2);
-        Names::Listed((0..many).map(|_| self.pick(of).to_owned()).collect())
-    }
-
-    fn origin(&mut self, number: u64) -> Origin {
-        let users = self.names(&USERS);
-        let many = 1 + self.roll(3);
-        Origin {
-            from: (0..many).map(|_| self.from()).collect(),
-            listeners: self.names(&LISTENERS),
-            databases: self.names(&DATABASES),
-            replication: if self.once_in(6) {
-                self.replication()
-            } else {
-                None
-            },
-            exclusive: users != Names::Any && self.once_in(4),
-            active: !self.once_in(8),
-            expires: self.once_in(4).then(|| at(self.roll(20))),
-            users,
-            ..origin(&format!("o{number}"), &[])
-        }
-    }
-
-    fn replication(&mut self) -> Option<Replication> {
-        self.pick(&[
-            None,
-            Some(Replication::Physical),
-            Some(Replication::Logical),
-            Some(Replication::Commands),
-        ])
-    }
-
-    fn rules(&mut self) -> Rules {
-        let (origins, denied) = (self.roll(7), self.roll(3));
-        let origins = (0..origins).map(|number| self.origin(number)).collect();
-        let denied = (0..denied).map(|number| {
-            let (froms, users) = (self.roll(2), self.roll(2));
-            Deny {
-                from: (0..froms).map(|_| self.from()).collect(),
-                users: (0..=users).map(|_| self.pick(&USERS).to_owned()).collect(),
-                ..deny(&format!("d{number}"), &[], &[])
-            }
-        });
-        let denied = denied.collect();
-        Rules {
-            require: Require {
-                tls: !self.once_in(4),
-                authentication: true,
-            },
-            ..rules(origins, denied)
-        }
-    }
-
-    fn claim(&mut self) -> Claim {
-        let replication = if self.once_in(6) {
-            self.replication()
-        } else {
-            None
-        };
-        let physical = replication == Some(Replication::Physical);
-        Claim {
-            listener: self.pick(&LISTENERS).into(),
-            address: self.address(),
-            user: self.pick(&USERS).to_owned(),
-            database: (!physical).then(|| self.pick(&DATABASES).to_owned()),
-            replication,
-            tls: (!self.once_in(5)).then_some(TlsVersion::V1_2),
-            certificate: None,
-            application: None,
-        }
-    }
+    (reasons, spared)
 }
 
 #[test]
 fn the_decision_is_what_the_rules_say_word_for_word() {
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-    let mut seen = HashSet::new();
-    for _ in 0..3000 {
-        let rules = dice.rules();
-        let policy = samples::policy(rules.clone());
-        for _ in 0..50 {
-            let (claim, now) = (dice.claim(), at(dice.roll(20)));
-            let (naive, real) = (decide(&rules, &claim, now), decided(&policy, &claim, now));
-            // several deny rules may hit; any of them is a true answer
-            let same = naive == real || (naive.0, real.0) == (Reason::DenyRule, Reason::DenyRule);
-            assert!(
-                same,
-                "{naive:?} is not {real:?}\n{claim:?} at {now:?}\n{rules:#?}"
-            );
-            seen.insert(real.0);
-        }
-    }
-    assert_eq!(seen.len(), 11, "every reason was met: {seen:?}");
+    let (reasons, spared) = agree(0x9E37_79B9_7F4A_7C15, 2_000);
+    assert_eq!(reasons.len(), 17, "every reason was met: {reasons:?}");
+    assert_eq!(spared.len(), 14, "every trial was met: {spared:?}");
 }
 
 #[test]
-fn why_agrees_with_the_decision() {
-    let mut dice = Dice(0xD1B5_4A32_D192_ED03);
-    for _ in 0..1000 {
-        let rules = dice.rules();
-        let policy = samples::policy(rules.clone());
-        for _ in 0..25 {
-            let (claim, now) = (dice.claim(), at(dice.roll(20)));
-            let told = policy.explain(&claim, now);
-            let (reason, rule) = decided(&policy, &claim, now);
-            assert_eq!(
-                (told.reason, told.rule.as_deref()),
-                (reason, rule.as_deref())
-            );
-            assert_eq!(told.verdict == Verdict::Allow, reason == Reason::Allowed);
-            assert_eq!(told.tried.len(), rules.origins.len());
-            let row = told
-                .tried
-                .iter()
-                .find(|tried| Some(&*tried.origin) == rule.as_deref());
-            if let Some(row) = row {
-                let failed = row
-                    .first_failure
-                    .map_or(Reason::Allowed, |(_, reason)| reason);
-                let reserved = reason == Reason::ExclusiveUser && failed == Reason::NoOrigin;
-                assert!(failed == reason || reserved, "{row:?} is not {reason:?}");
-            }
+#[ignore = "takes minutes: make soak"]
+fn soak_ten_million_decisions_are_what_the_rules_say() {
+    let seeds = [0xD6E8_FEB8_6659_FD93, 0xC2B2_AE3D_27D4_EB4F];
+    std::thread::scope(|scope| {
+        for seed in seeds {
+            scope.spawn(move || agree(seed, 100_000));
         }
-    }
+    });
 }
-
-#[test]
-fn adding_an_origin_that_reserves_nobody_never_removes_a_permit() {
-    let mut dice = Dice(0xA076_1D64_78BD_642F);
-    for _ in 0..2000 {
-        let rules = dice.rules();
-        let mut more = rules.clone();
-        let added = Origin {
-            exclusive: false,
-            ..dice.origin(99)
-        };
-        let place = usize::try_from(dice.roll(10))
-            .unwrap()
-            .min(more.origins.len());
-        more.origins.insert(place, Arc::new(added));
-        let (before, after) = (samples::policy(rules), samples::policy(more));
-        for _ in 0..25 {
-            let (claim, now) = (dice.claim(), at(dice.roll(20)));
-            if decided(&before, &claim, now).0 == Reason::Allowed {
-                assert_eq!(decided(&after, &claim, now).0, Reason::Allowed, "{claim:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn the_order_of_the_file_never_matters_to_a_verdict() {
-    let mut dice = Dice(0xE703_7ED1_A0B4_28DB);
-    for _ in 0..2000 {
-        let rules = dice.rules();
-        let mut turned = rules.clone();
-        turned.origins.reverse();
-        turned.deny.reverse();
-        let (one, other) = (samples::policy(rules), samples::policy(turned));
-        for _ in 0..25 {
-            let (claim, now) = (dice.claim(), at(dice.roll(20)));
-            let reasons = (decided(&one, &claim, now).0, decided(&other, &claim, now).0);
-            assert_eq!(reasons.0, reasons.1, "{claim:?}");
-        }
-    }
-}
-
-#[test]
-fn screening_never_turns_away_whom_the_policy_admits() {
-    let mut dice = Dice(0x8EBC_6AF0_9C88_C6E3);
-    for _ in 0..2000 {
-        let rules = dice.rules();
-        let policy = samples::policy(rules.clone());
-        for _ in 0..25 {
-            let (claim, now) = (dice.claim(), at(dice.roll(20)));
-            let screened = policy.screen(claim.address);
-            let address = canonical(claim.address);
-            let mentioned = rules.origins.iter().flat_map(|origin| &origin.from);
-            let mentioned = mentioned
-                .into_iter()
-                .any(|from| width(from, address) > Some(0));
-            assert_eq!(screened.is_mentioned(), mentioned);
-            if decided(&policy, &claim, now).0 == Reason::Allowed {
-                assert!(screened.is_possible());
-            }
-        }
-    }
-}
-
-const USERS: [&str; 4] = ["a", "b", "c", "postgres"];
-const DATABASES: [&str; 3] = ["x", "y", "z"];
-const LISTENERS: [&str; 2] = ["pg", "other"];
