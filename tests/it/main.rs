@@ -53,4 +53,5 @@ mod refusals;
 mod reload;
 mod service;
 mod starting;
+mod storm;
 mod temporary;
