@@ -23,6 +23,7 @@ mod corpus_mysql;
 mod crates;
 mod crowds;
 mod decided;
+mod decided_live;
 mod docs;
 mod far;
 mod faults;

@@ -247,9 +247,14 @@ impl Gateway {
 
     /// The first log line, perhaps still to come, whose fields have these values.
     pub(crate) fn logged(&self, fields: &[(&str, &str)]) -> Value {
+        self.logged_after(0, fields)
+    }
+
+    /// The same, behind so many lines of the log.
+    pub(crate) fn logged_after(&self, lines: usize, fields: &[(&str, &str)]) -> Value {
         let what = format!("a log line with {fields:?}");
         wait_until(&what, || {
-            self.log().into_iter().find(|line| {
+            self.log().into_iter().skip(lines).find(|line| {
                 let has =
                     |(name, value): &(&str, &str)| field(line, name).as_deref() == Some(*value);
                 fields.iter().all(has)
