@@ -15,7 +15,7 @@ use std::{
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode},
+    event::{AccessKind, AccessMode, ModifyKind},
 };
 use tokio::{
     sync::Notify,
@@ -173,12 +173,13 @@ impl Notices {
     }
 }
 
-/// Readers are of no note, or every reload would cause the next.
+/// Readers are of no note, or every reload would cause the next. Nor is what is written before the writer is done: a log in the
+/// same folder never is.
 fn is_of_note(kind: EventKind) -> bool {
     if let EventKind::Access(access) = kind {
         access == AccessKind::Close(AccessMode::Write)
     } else {
-        true
+        !matches!(kind, EventKind::Modify(ModifyKind::Data(_)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which changes of files are noticed, on a real file system.
 
 use std::{
+    io::Write as _,
     os::unix::fs::{PermissionsExt, symlink},
     slice,
 };
@@ -70,6 +71,20 @@ async fn readers_and_neighbours_are_of_no_note() {
     fs::read(&a).unwrap();
     desk.write("neighbour", "1");
     nothing_is_told(&mut watch).await;
+}
+
+#[tokio::test]
+async fn a_log_in_the_same_folder_costs_no_look() {
+    let desk = Desk::new();
+    let file = desk.write("a", "1");
+    let mut log = fs::File::create(desk.at("log")).unwrap();
+    let mut watch = Watch::new([file]);
+    watch.listen().await;
+    for _ in 0..100 {
+        writeln!(log, "a line").unwrap();
+    }
+    let hinted = timeout(2 * REST, watch.hint.notified()).await;
+    assert!(hinted.is_err(), "a line of the log is taken for a change");
 }
 
 #[tokio::test]
