@@ -178,7 +178,9 @@ fn plain_cancels_can_be_forbidden_and_deny_applies_to_all() {
 
 #[test]
 fn longer_keys_of_a_newer_protocol_cancel_too() {
-    let server = Postgres::newest();
+    let Some(server) = Postgres::newest() else {
+        return;
+    };
     let gateway = Gateway::start(&server.address(), SHOP);
     let script = "\
 import psycopg, threading

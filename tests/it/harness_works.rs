@@ -1,6 +1,10 @@
 //! The harness itself, straight at the server: what the other tests take for granted.
 
-use crate::harness::{Login, Postgres, Raw, Relay, node, psql, python, raw, wait_until};
+use std::path::Path;
+
+use crate::harness::{
+    Login, Postgres, Raw, Relay, newest_psql, node, psql, python, raw, wait_until,
+};
 
 fn direct(user: &str, database: &str) -> Login {
     Login::new(Postgres::shared().port, user, database).sslmode("disable")
@@ -35,6 +39,48 @@ fn a_server_trusts_only_whom_it_should() {
 }
 
 #[test]
+fn the_servers_that_speak_tls_verify_and_are_verified() {
+    for server in Postgres::all() {
+        let login = Login::new(server.port, "tls_only", "shop");
+        let asked = psql(
+            &login,
+            "select ssl from pg_stat_ssl where pid = pg_backend_pid()",
+        );
+        assert_eq!(asked.worked(), "t");
+        let bound = login.clone().with("PGCHANNELBINDING", "require");
+        assert_eq!(psql(&bound, "select 1").worked(), "1");
+        let clear = psql(&login.sslmode("disable"), "select 1");
+        assert!(clear.failed().contains("pg_hba.conf"), "{clear:?}");
+    }
+    let server = Postgres::without_tls();
+    let login = Login::new(server.port, "app", "shop");
+    let refused = psql(&login, "select 1");
+    assert!(
+        refused.failed().contains("does not support SSL"),
+        "{refused:?}"
+    );
+    assert_eq!(psql(&login.sslmode("disable"), "select 1").worked(), "1");
+}
+
+#[test]
+fn the_newest_server_and_its_client_speak_the_newest_protocol() {
+    let Some(server) = Postgres::newest() else {
+        return;
+    };
+    let login = Login::new(server.port, "app", "shop")
+        .with("PGMINPROTOCOLVERSION", "3.2")
+        .with("PGMAXPROTOCOLVERSION", "3.2")
+        .with("PGSSLNEGOTIATION", "direct");
+    assert!(
+        newest_psql(&login, "show server_version")
+            .worked()
+            .starts_with("18")
+    );
+    let said = newest_psql(&login, "\\conninfo");
+    assert!(said.worked().contains("Protocol Version|3.2"), "{said:?}");
+}
+
+#[test]
 fn a_relay_counts_gives_an_address_and_cuts() {
     let relay = Relay::from_address([127, 0, 0, 77], Postgres::shared().port);
     let mut client = Raw::connect(relay.port);
@@ -55,11 +101,14 @@ fn a_relay_counts_gives_an_address_and_cuts() {
 
 #[test]
 fn a_server_of_ones_own_ends_with_its_owner() {
-    let server = Postgres::start(&[]);
-    let process = server.process();
-    assert_eq!(server.sql("select 1"), "1");
-    let folder = server.socket_folder();
-    drop(server);
-    assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
-    assert!(!folder.exists());
+    let releases = Postgres::all().into_iter().map(|server| server.release);
+    for release in releases {
+        let server = Postgres::start_of(release, &[]);
+        let process = server.process();
+        assert_eq!(server.sql("select 1"), "1");
+        let folder = server.socket_folder();
+        drop(server);
+        assert!(!Path::new(&format!("/proc/{process}")).exists());
+        assert!(!folder.exists());
+    }
 }

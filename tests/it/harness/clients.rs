@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, process::Command};
 
-use super::{Authority, Ended, drivers, process::Running};
+use super::{
+    Authority, Ended, drivers, postgres,
+    process::{Running, of_tree},
+};
 
 /// Where a client goes and as whom. TLS is verified in full unless a test says otherwise.
 #[derive(Clone, Debug)]
@@ -80,7 +83,17 @@ pub(crate) fn psql(login: &Login, sql: &str) -> Ended {
 }
 
 pub(crate) fn psql_started(login: &Login, sql: &str) -> Running {
-    let mut command = Command::new("psql");
+    psql_by(Command::new("psql"), login, sql)
+}
+
+/// The same by the newest psql and libpq, of the tree.
+#[track_caller]
+pub(crate) fn newest_psql(login: &Login, sql: &str) -> Ended {
+    let tree = postgres::tree();
+    psql_by(of_tree(&tree, "usr/lib/postgresql/18/bin/psql"), login, sql).end()
+}
+
+fn psql_by(mut command: Command, login: &Login, sql: &str) -> Running {
     command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]);
     Running::start(login.environ(&mut command))
 }

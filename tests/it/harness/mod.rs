@@ -28,7 +28,7 @@ use std::{
 };
 
 pub(crate) use authority::Authority;
-pub(crate) use clients::{Login, node, psql, python};
+pub(crate) use clients::{Login, newest_psql, node, psql, python};
 pub(crate) use dice::Dice;
 pub(crate) use dns::Dns;
 pub(crate) use gateway::Gateway;

@@ -2,12 +2,15 @@
 //! [`Account`].
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::{Authority, Ended, Kind, clients::Environ, process::Running};
+use super::{
+    Authority, Ended, Kind,
+    clients::Environ,
+    process::{self, Running},
+};
 
 /// Where a client goes and as whom. TLS is verified in full unless a test says otherwise.
 #[derive(Clone, Debug)]
@@ -167,27 +170,16 @@ pub(crate) fn php(account: &Account, script: &str) -> Ended {
     Running::start(account.environ(&mut command)).end()
 }
 
-/// A client of a tree, run outside it, so that it finds our files, by the tree's own loader and libraries.
+/// A client of a tree, with its plugins.
 pub(crate) fn in_tree(kind: Kind, program: &str) -> Command {
     let root = kind.root();
-    let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"));
     let plugins = match kind {
-        Kind::Debian | Kind::Newest => libraries.join("libmariadb3/plugin"),
+        Kind::Debian | Kind::Newest => process::libraries(&root).join("libmariadb3/plugin"),
         Kind::Oracle => root.join("usr/lib/mysql/plugin"),
     };
-    let mut command = Command::new(entry(&libraries, |name| name.starts_with("ld-linux")));
+    let mut command = process::of_tree(&root, Path::new("usr/bin").join(program));
     command
-        .arg("--library-path")
-        .arg(&libraries)
-        .arg(root.join("usr/bin").join(program))
         .arg("--no-defaults")
         .arg(format!("--plugin-dir={}", plugins.display()));
     command
-}
-
-/// The one entry of a folder with such a name.
-fn entry(folder: &Path, fits: impl Fn(&str) -> bool) -> PathBuf {
-    let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    let entry = entries.find(|entry| entry.file_name().to_str().is_some_and(&fits));
-    entry.unwrap().path()
 }

@@ -1,7 +1,9 @@
 //! Child processes with a deadline and their output captured.
 
 use std::{
+    fs,
     io::Read,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -113,6 +115,29 @@ pub(crate) fn signal(name: &str, process: u32) {
         .arg("-c")
         .arg(format!("kill -{name} {process}")))
     .worked();
+}
+
+/// A program of a tree of `tests/setup`, run outside it, so that it finds our files, by the tree's own loader and libraries.
+pub(crate) fn of_tree(root: &Path, program: impl AsRef<Path>) -> Command {
+    let libraries = libraries(root);
+    let mut command = Command::new(entry(&libraries, |name| name.starts_with("ld-linux")));
+    command
+        .arg("--library-path")
+        .arg(&libraries)
+        .arg(root.join(program));
+    command
+}
+
+/// Where a tree keeps its libraries.
+pub(crate) fn libraries(root: &Path) -> PathBuf {
+    entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))
+}
+
+/// The one entry of a folder with such a name.
+fn entry(folder: &Path, fits: impl Fn(&str) -> bool) -> PathBuf {
+    let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let entry = entries.find(|entry| entry.file_name().to_str().is_some_and(&fits));
+    entry.unwrap().path()
 }
 
 fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
