@@ -78,6 +78,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
 
     let (services, sessions) = (Tasks::default(), Tasks::default());
     services.spawn("resolver", asking);
+    services.spawn("changes", Arc::clone(&house.gateway).cry_changes());
     look_for_upstreams(&house, &services).await;
     let (close, closing) = watch::channel(());
     let mut pulses = Vec::new();

@@ -85,7 +85,7 @@ impl LoggedIn {
             meters.would_deny(listener, tenure.permit.name(), denial.reason.label());
             report::would_deny(&tenure, denial);
         }
-        tenure.enroll();
+        tenure.open();
         log_begin(&tenure);
         if let Some(key) = cancel_key {
             tenure.register(key);

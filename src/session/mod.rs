@@ -176,6 +176,14 @@ impl Gateway {
         (load(&self.decided_again), load(&self.revoked))
     }
 
+    /// Wakes every session whenever what stands has changed, so that each decides again. To be spawned once; never ends.
+    pub async fn cry_changes(self: Arc<Self>) {
+        let mut standing = self.standing.clone();
+        while standing.changed().await.is_ok() {
+            self.roll.wake();
+        }
+    }
+
     /// Forgets the counts of origins that are gone. To be called after a reload.
     pub fn forget_origins(&self, kept: impl Fn(&str) -> bool) {
         self.seats.retain(kept);

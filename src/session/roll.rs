@@ -1,19 +1,21 @@
-//! The live sessions, each with a number that an operator can name. Floor 3.
+//! Whoever holds a permit: the live sessions, each with a number that an operator can name, and those that are logging in. When
+//! what stands has changed, all of them are woken. Floor 3.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::SystemTime,
 };
 
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::policy::{Claim, NO_ORIGIN, Origin, Permit};
 
-/// A live session, as `doorward sessions` tells of it.
+/// A live session, for people.
 #[derive(Clone, Debug)]
 pub struct SessionLine {
-    /// Counted from the start of the gateway; never given twice.
+    /// Counted from the start of the gateway.
     pub id: u64,
     pub claim: Arc<Claim>,
     /// The origin that admits it, or `_none`.
@@ -21,110 +23,138 @@ pub struct SessionLine {
     pub since: SystemTime,
 }
 
+/// All of them, whatever their listener. Held per session, so an entry is small: an idle session is two kilobytes.
 #[derive(Debug, Default)]
 pub(super) struct Roll {
-    sessions: Mutex<Sessions>,
+    entries: Mutex<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Sessions {
+struct Entries {
+    /// The number of the latest.
     last: u64,
-    by_id: HashMap<u64, Entry>,
+    all: Slab<Entry>,
 }
 
-/// Small, for idle sessions have one, too.
 #[derive(Debug)]
 struct Entry {
+    id: u64,
     claim: Arc<Claim>,
-    /// `None`: admitted by an observation alone.
     origin: Option<Arc<Origin>>,
-    began: Instant,
+    /// When the database said yes; not yet, while it is logging in.
+    began: Option<Instant>,
     /// The operator wants it to end.
     ends: bool,
+    /// Whom to wake when what stands has changed.
+    wakes: Option<Waker>,
 }
 
-/// A session's line in the roll; it goes when dropped.
+/// A place in the roll; it goes when dropped.
 #[derive(Debug)]
 pub(super) struct Enrolled {
     roll: Arc<Roll>,
-    id: u64,
+    place: usize,
 }
 
 impl Roll {
+    /// Somebody has a permit.
     pub(super) fn enroll(self: &Arc<Self>, claim: &Arc<Claim>, permit: &Permit) -> Enrolled {
-        let mut sessions = self.lock();
-        sessions.last += 1;
-        let id = sessions.last;
+        let mut entries = self.lock();
+        entries.last += 1;
         let entry = Entry {
+            id: entries.last,
             claim: Arc::clone(claim),
             origin: permit.origin().cloned(),
-            began: Instant::now(),
+            began: None,
             ends: false,
+            wakes: None,
         };
-        sessions.by_id.insert(id, entry);
         Enrolled {
+            place: entries.all.insert(entry),
             roll: Arc::clone(self),
-            id,
         }
     }
 
-    /// All of them, the oldest first.
+    /// The live sessions, the oldest first.
     pub(super) fn all(&self) -> Vec<SessionLine> {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let sessions = self.lock();
-        let mut lines: Vec<_> = sessions
-            .by_id
-            .iter()
-            .map(|(id, entry)| SessionLine {
-                id: *id,
+        let entries = self.lock();
+        let live = entries.all.iter().filter_map(|(_, entry)| {
+            let began = entry.began?;
+            Some(SessionLine {
+                id: entry.id,
                 claim: Arc::clone(&entry.claim),
                 origin: entry.label(),
-                since: wall - now.saturating_duration_since(entry.began),
+                since: wall - now.saturating_duration_since(began),
             })
-            .collect();
+        });
+        let mut lines: Vec<_> = live.collect();
         lines.sort_by_key(|line| line.id);
         lines
     }
 
-    /// Marks a session to be ended; it finds that when it is decided again. `false`: there is none of this number.
+    /// Has a live session end, which it finds out when it is woken. `false`: there is none of this number.
     pub(super) fn end(&self, id: u64) -> bool {
-        let mut sessions = self.lock();
-        let entry = sessions.by_id.get_mut(&id);
-        entry.is_some_and(|entry| {
+        let mut entries = self.lock();
+        let mut live = entries.all.iter_mut();
+        let entry = live.find(|(_, entry)| entry.id == id && entry.began.is_some());
+        entry.is_some_and(|(_, entry)| {
             entry.ends = true;
             true
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Wakes everybody.
+    pub(super) fn wake(&self) {
+        for (_, entry) in &self.lock().all {
+            if let Some(waker) = &entry.wakes {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Enrolled {
-    /// The session is another one now, or admitted by another origin.
+    /// The database has said yes.
+    pub(super) fn begin(&self) {
+        self.with(|entry| entry.began = Some(Instant::now()));
+    }
+
+    /// It was decided again, and may be somebody else now, or belong to another origin.
     pub(super) fn is_now(&self, claim: &Arc<Claim>, permit: &Permit) {
-        if let Some(entry) = self.roll.lock().by_id.get_mut(&self.id) {
+        self.with(|entry| {
             entry.claim = Arc::clone(claim);
             entry.origin = permit.origin().cloned();
-        }
+        });
     }
 
+    /// When the database said yes.
     pub(super) fn began(&self) -> Option<Instant> {
-        let sessions = self.roll.lock();
-        sessions.by_id.get(&self.id).map(|entry| entry.began)
+        self.with(|entry| entry.began).flatten()
     }
 
-    /// Whether the operator wants it to end.
+    /// The operator wants it to end.
     pub(super) fn ends(&self) -> bool {
-        let sessions = self.roll.lock();
-        sessions.by_id.get(&self.id).is_some_and(|entry| entry.ends)
+        self.with(|entry| entry.ends).unwrap_or(false)
+    }
+
+    /// Is woken by this from now on.
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        self.with(|entry| entry.wakes = Some(waker.clone()));
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.roll.lock().all.get_mut(self.place).map(change)
     }
 }
 
 impl Drop for Enrolled {
     fn drop(&mut self) {
-        self.roll.lock().by_id.remove(&self.id);
+        self.roll.lock().all.try_remove(self.place);
     }
 }
 
@@ -150,10 +180,14 @@ mod tests {
             .decide(&claim, SystemTime::now(), &Unlimited)
             .unwrap();
         let (first, second) = (roll.enroll(&claim, &permit), roll.enroll(&claim, &permit));
+        let logging_in = roll.enroll(&claim, &permit);
+        first.begin();
+        second.begin();
         let ids = |roll: &Roll| roll.all().iter().map(|line| line.id).collect::<Vec<_>>();
         assert_eq!(ids(&roll), [1, 2]);
         assert!(roll.end(2) && second.ends() && !first.ends());
-        assert!(!roll.end(3));
+        assert!(!roll.end(3), "it is logging in");
+        drop(logging_in);
         drop(second);
         assert_eq!(ids(&roll), [1]);
         assert_eq!(&*roll.all()[0].origin, "all");

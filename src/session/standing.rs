@@ -1,7 +1,6 @@
 //! What is in force, as each session sees it, and the notice that it has changed. Floor 3.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::SystemTime,
@@ -9,7 +8,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::Gateway;
+use super::{Gateway, roll::Enrolled};
 use crate::{
     net::{ClientTrust, Stream},
     policy::{Certificate, Policy},
@@ -45,51 +44,36 @@ impl Snapshot {
     }
 }
 
-type Bell = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Tells when what stands has changed, cheaply enough to be asked at every turn of the relay.
+/// Tells when what stands has changed, cheaply enough to be asked at every turn of the relay: the session is woken by the roll.
 pub(super) struct Notice {
     pub(super) standing: watch::Receiver<Standing>,
-    /// Registered with the channel; only polled when that may say something new.
-    bell: Bell,
-    /// Whom the bell wakes.
+    /// Whom the roll wakes.
     wakes: Option<Waker>,
 }
 
 impl Notice {
-    pub(super) fn of(standing: watch::Receiver<Standing>) -> Self {
+    pub(super) const fn of(standing: watch::Receiver<Standing>) -> Self {
         Self {
-            bell: ring(standing.clone()),
             standing,
             wakes: None,
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let registered = self
+    pub(super) fn poll(&mut self, enrolled: &Enrolled, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker();
+        if !self
             .wakes
             .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if registered && !self.standing.has_changed().unwrap_or(false) {
-            return Poll::Pending;
+            .is_some_and(|kept| kept.will_wake(waker))
+        {
+            enrolled.wake_by(waker);
+            self.wakes = Some(waker.clone());
         }
-        if self.bell.as_mut().poll(cx).is_pending() {
-            self.wakes = Some(cx.waker().clone());
+        // looked at after the roll knows whom to wake, so that no change falls between
+        if !self.standing.has_changed().unwrap_or(false) {
             return Poll::Pending;
         }
         self.standing.mark_unchanged();
-        self.bell = ring(self.standing.clone());
-        self.wakes = None;
         Poll::Ready(())
     }
-}
-
-/// An `async fn` would hold the receiver twice, in every session.
-fn ring(mut standing: watch::Receiver<Standing>) -> Bell {
-    Box::pin(async move {
-        if standing.changed().await.is_err() {
-            // the gateway itself is gone: nobody can change the policy any more
-            std::future::pending::<()>().await;
-        }
-    })
 }

@@ -45,8 +45,8 @@ pub(super) struct Tenure {
     overtaken: bool,
     /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
     meters: Arc<OriginMeters>,
-    /// Its line in the roll, once it is a session.
-    enrolled: Option<Enrolled>,
+    /// Its place in the roll.
+    enrolled: Enrolled,
     /// Its line in the session table, once the server has dealt a cancel key.
     registration: Option<Box<Registration>>,
     notice: Notice,
@@ -133,22 +133,25 @@ impl Tenure {
             decided => decided,
         };
         match decided {
-            Ok((permit, seat)) => Ok(Self {
-                meters: meters(gateway, door, &permit),
-                on_revoke: on_revoke(&policy, &permit),
-                gateway: Arc::clone(gateway),
-                door: Arc::clone(door),
-                term: Term::of(claim.certificate.as_deref(), &trust),
-                claim: Arc::new(claim),
-                permit,
-                seat,
-                reserve,
-                overtaken: false,
-                enrolled: None,
-                registration: None,
-                warnings: 0,
-                notice: Notice::of(notice),
-            }),
+            Ok((permit, seat)) => {
+                let claim = Arc::new(claim);
+                Ok(Self {
+                    meters: meters(gateway, door, &permit),
+                    on_revoke: on_revoke(&policy, &permit),
+                    gateway: Arc::clone(gateway),
+                    door: Arc::clone(door),
+                    term: Term::of(claim.certificate.as_deref(), &trust),
+                    enrolled: gateway.roll.enroll(&claim, &permit),
+                    claim,
+                    permit,
+                    seat,
+                    reserve,
+                    overtaken: false,
+                    registration: None,
+                    warnings: 0,
+                    notice: Notice::of(notice),
+                })
+            }
             Err(denial) => Err(Box::new((claim, denial))),
         }
     }
@@ -168,7 +171,7 @@ impl Tenure {
     /// Whether the policy has changed, and what that means for this session. Costs two comparisons where nothing has.
     pub(super) fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Change> {
         while std::mem::take(&mut self.overtaken)
-            || self.notice.poll(cx).is_ready()
+            || self.notice.poll(&self.enrolled, cx).is_ready()
             || self.term.poll(cx).is_ready()
         {
             match self.decide_again() {
@@ -193,7 +196,7 @@ impl Tenure {
                 by: By::Policy,
             });
         }
-        if self.enrolled.as_ref().is_some_and(Enrolled::ends) {
+        if self.enrolled.ends() {
             return Change::Ends(Revocation {
                 denial: closing_down(),
                 grace: None,
@@ -323,9 +326,7 @@ impl Tenure {
             self.seat = seat;
             self.reserve = false;
         }
-        if let Some(enrolled) = &self.enrolled {
-            enrolled.is_now(&self.claim, &self.permit);
-        }
+        self.enrolled.is_now(&self.claim, &self.permit);
         if let Some(registration) = &self.registration {
             registration.move_to(self.permit.name());
         }
@@ -395,20 +396,20 @@ impl Tenure {
         self.gateway.seats.failures.note(claim, Instant::now());
     }
 
-    /// The database has said yes: the session is in the roll from now on.
-    pub(super) fn enroll(&mut self) {
+    /// The database has said yes: it is a session from now on.
+    pub(super) fn open(&mut self) {
         let gateway = &self.gateway;
         gateway
             .logins
             .note(&self.claim, &self.permit, SystemTime::now());
-        self.enrolled = Some(gateway.roll.enroll(&self.claim, &self.permit));
+        self.enrolled.begin();
         self.last();
     }
 
     /// As long as its origin lets sessions last.
     fn last(&mut self) {
         let length = self.permit.origin().and_then(|o| o.limits.session);
-        let over = length.and_then(|length| self.enrolled.as_ref()?.began()?.checked_add(length));
+        let over = length.and_then(|length| self.enrolled.began()?.checked_add(length));
         self.term.last_until(over);
     }
 
