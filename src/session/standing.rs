@@ -59,7 +59,7 @@ impl Notice {
         }
     }
 
-    pub(super) fn poll(&mut self, enrolled: &Enrolled, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, enrolled: &Enrolled, cx: &Context<'_>) -> Poll<()> {
         let waker = cx.waker();
         if !self
             .wakes
