@@ -138,6 +138,9 @@ async fn a_server_is_who_its_ca_says_it_is() {
     let (stream, heard) = meet(made.server(), tls).await.unwrap();
     assert_eq!(heard, b"hello db.example.com");
     assert_eq!(stream.server_certificate(), Some(made.fingerprint()));
+    // ECDSA with SHA-256: the same hash twice
+    let end_point = stream.server_end_point().unwrap();
+    assert_eq!(end_point.as_bytes(), made.fingerprint().0);
 }
 
 #[tokio::test]
