@@ -11,7 +11,7 @@ use Shape::{
 use super::{
     daemon::{LOG_FORMATS, LOG_LEVELS},
     everybody::ANSWERS,
-    listeners::{COMPRESSIONS, PROTECTED, PROTOCOLS, PROXY_HEADERS},
+    listeners::{COMPRESSIONS, IDENTIFIES, PROTECTED, PROTOCOLS, PROXY_HEADERS},
     origins::{ON_REVOKE, REPLICATIONS, TLS_VERSIONS},
     providers::Format,
     rehearsals::{REASONS, SHOWN_TLS, VERDICTS},
@@ -65,6 +65,10 @@ pub(super) const LISTENER: Schema = Schema {
             "TLS towards the database"),
         key("allow_plain_cancel", Flag, Value("true"),
             "PostgreSQL: take cancel requests in clear, as old clients send them even after TLS"),
+        key("cancel_on_disconnect", Flag, Value("false"),
+            "PostgreSQL: stop the statement of a client that is gone, or that has closed its half; false: the server goes on with it"),
+        key("identify", Words(&IDENTIFY_WORDS), Value("off"),
+            "PostgreSQL: application_name tells the server the client's address as a suffix of that, for logs only: every session may set it"),
         key("protect_upstream", Words(&PROTECTED_WORDS), Value("greeting"),
             "MySQL: greeting is the database's own, once the address may come in; strict is the gateway's, and the database is not touched before the client is allowed"),
         key("proxy_protocol", Map(&PROXY_PROTOCOL), Means("nobody's"),
@@ -74,7 +78,7 @@ pub(super) const LISTENER: Schema = Schema {
         key("compression", Words(&COMPRESSION_WORDS), Value("masked"),
             "MySQL: masked is not offered; with passthrough compressed sessions are passed on unread"),
     ],
-    planned: &["scram", "verifiers", "identify"],
+    planned: &["scram", "verifiers"],
 };
 
 pub(super) const UPSTREAM_TLS: Schema = schema("`upstream_tls`", &[
@@ -279,6 +283,7 @@ pub(super) const SHOWN: Schema = schema("a test's `certificate`", &[
 const ANSWER_WORDS: [&str; 3] = words(&ANSWERS);
 const COMPRESSION_WORDS: [&str; 2] = words(&COMPRESSIONS);
 const FORMAT_WORDS: [&str; 7] = words(&Format::ALL);
+const IDENTIFY_WORDS: [&str; 2] = words(&IDENTIFIES);
 const LOG_FORMAT_WORDS: [&str; 3] = words(&LOG_FORMATS);
 const LOG_LEVEL_WORDS: [&str; 5] = words(&LOG_LEVELS);
 const MODE_WORDS: [&str; 3] = words(&MODES);

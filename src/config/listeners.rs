@@ -10,8 +10,8 @@ use super::{
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     settings::{
-        Compression, Listener, ProtectUpstream, Protocol, UpstreamAddress, UpstreamProxyProtocol,
-        UpstreamTls,
+        Compression, Identify, Listener, ProtectUpstream, Protocol, UpstreamAddress,
+        UpstreamProxyProtocol, UpstreamTls,
     },
     upstream_tls, values,
     walk::{Fields, list, scalar, word},
@@ -92,28 +92,12 @@ fn door(node: &Node, report: &mut Report) -> Option<Door> {
         protocol,
         report,
     };
-    let allow_plain_cancel = own.value(
-        Protocol::Postgres,
-        "allow_plain_cancel",
-        true,
-        values::boolean,
-    );
-    let protect_upstream = own.mysql("protect_upstream", "what is protected", &PROTECTED);
-    let upstream_proxy_protocol = own.mysql(
-        "upstream_proxy_protocol",
-        "a version of the PROXY header that is sent",
-        &PROXY_HEADERS,
-    );
-    let compression = own.mysql("compression", "what becomes of it", &COMPRESSIONS);
-    if let (Some(Compression::Passthrough), Some(node)) = (compression, fields.get("compression")) {
-        let fault = Fault::new("compressed sessions are passed on unread")
-            .label("they may become any user that the server lets them be")
-            .hint("`protected_users` and `deny` hold at the login only");
-        report.warn("W-UNREAD", &node.at, fault);
-    }
+    let postgres = own.postgres();
+    let mysql = own.mysql();
     let proxy_protocol = balancers(&fields, report);
     let (listen, listen_at) = listen?.into_iter().unzip();
     let (upstream, upstream_at) = upstream?;
+    let (postgres, mysql) = (postgres?, mysql?);
     Some(Door {
         listener: Arc::new(Listener {
             name: name?.into(),
@@ -121,11 +105,13 @@ fn door(node: &Node, report: &mut Report) -> Option<Door> {
             listen,
             upstream,
             upstream_tls: upstream_tls?,
-            allow_plain_cancel: allow_plain_cancel?,
-            protect_upstream: protect_upstream?,
+            allow_plain_cancel: postgres.allow_plain_cancel,
+            cancel_on_disconnect: postgres.cancel_on_disconnect,
+            identify: postgres.identify,
+            protect_upstream: mysql.protect_upstream,
             proxy_protocol,
-            upstream_proxy_protocol: upstream_proxy_protocol?,
-            compression: compression?,
+            upstream_proxy_protocol: mysql.upstream_proxy_protocol,
+            compression: mysql.compression,
         }),
         at,
         listen_at,
@@ -183,7 +169,57 @@ struct Own<'f, 'n, 'r> {
     report: &'r mut Report,
 }
 
+/// What a listener says of PostgreSQL alone.
+struct PostgresKeys {
+    allow_plain_cancel: bool,
+    cancel_on_disconnect: bool,
+    identify: Identify,
+}
+
+/// What a listener says of MySQL alone.
+struct MysqlKeys {
+    protect_upstream: ProtectUpstream,
+    upstream_proxy_protocol: UpstreamProxyProtocol,
+    compression: Compression,
+}
+
 impl Own<'_, '_, '_> {
+    fn postgres(&mut self) -> Option<PostgresKeys> {
+        let owner = Protocol::Postgres;
+        let allow_plain_cancel = self.value(owner, "allow_plain_cancel", true, values::boolean);
+        let cancel_on_disconnect =
+            self.value(owner, "cancel_on_disconnect", false, values::boolean);
+        let told = "a way to tell the client's address";
+        let identify = self.word(owner, "identify", told, &IDENTIFIES);
+        Some(PostgresKeys {
+            allow_plain_cancel: allow_plain_cancel?,
+            cancel_on_disconnect: cancel_on_disconnect?,
+            identify: identify?,
+        })
+    }
+
+    fn mysql(&mut self) -> Option<MysqlKeys> {
+        let owner = Protocol::Mysql;
+        let protect_upstream =
+            self.word(owner, "protect_upstream", "what is protected", &PROTECTED);
+        let header = "a version of the PROXY header that is sent";
+        let upstream_proxy_protocol =
+            self.word(owner, "upstream_proxy_protocol", header, &PROXY_HEADERS);
+        let compression = self.word(owner, "compression", "what becomes of it", &COMPRESSIONS);
+        let node = self.fields.get("compression");
+        if let (Some(Compression::Passthrough), Some(node)) = (compression, node) {
+            let fault = Fault::new("compressed sessions are passed on unread")
+                .label("they may become any user that the server lets them be")
+                .hint("`protected_users` and `deny` hold at the login only");
+            self.report.warn("W-UNREAD", &node.at, fault);
+        }
+        Some(MysqlKeys {
+            protect_upstream: protect_upstream?,
+            upstream_proxy_protocol: upstream_proxy_protocol?,
+            compression: compression?,
+        })
+    }
+
     fn value<T>(
         &mut self,
         owner: Protocol,
@@ -206,15 +242,14 @@ impl Own<'_, '_, '_> {
     }
 
     /// One of a few words.
-    fn mysql<T: Copy + Default>(
+    fn word<T: Copy + Default>(
         &mut self,
+        owner: Protocol,
         key: &str,
         what: &str,
         words: &[(&str, T)],
     ) -> Option<T> {
-        self.value(Protocol::Mysql, key, T::default(), |text| {
-            word(text, what, words)
-        })
+        self.value(owner, key, T::default(), |text| word(text, what, words))
     }
 }
 
@@ -322,6 +357,11 @@ fn protocol(text: &str) -> Result<Protocol, Fault> {
 
 pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
     [("postgres", Protocol::Postgres), ("mysql", Protocol::Mysql)];
+
+pub(super) const IDENTIFIES: [(&str, Identify); 2] = [
+    ("off", Identify::Off),
+    ("application_name", Identify::ApplicationName),
+];
 
 pub(super) const PROTECTED: [(&str, ProtectUpstream); 2] = [
     ("greeting", ProtectUpstream::Greeting),

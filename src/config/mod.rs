@@ -44,9 +44,9 @@ pub use problems::{Place, Problem, Problems, Severity, count};
 pub use raw::MAX_FILE;
 pub use schema::json_schema;
 pub use settings::{
-    Admin, Audit, Compression, Limits, Listener, Log, LogFormat, Metrics, ProtectUpstream,
-    Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress, UpstreamProxyProtocol,
-    UpstreamTls,
+    Admin, Audit, Compression, Identify, Limits, Listener, Log, LogFormat, Metrics,
+    ProtectUpstream, Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress,
+    UpstreamProxyProtocol, UpstreamTls,
 };
 pub use spoken::{spoken_length, spoken_network};
 pub use texts::{List, Lists, Texts};

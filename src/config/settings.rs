@@ -40,6 +40,11 @@ pub struct Listener {
     pub upstream_tls: UpstreamTls,
     /// PostgreSQL: whether a cancel request is taken in clear. Old libpq always sends it so.
     pub allow_plain_cancel: bool,
+    /// PostgreSQL: whether the statement of a client that is gone is stopped. A server goes on with it: what runs may have been
+    /// meant to.
+    pub cancel_on_disconnect: bool,
+    /// PostgreSQL: whether the server is told the client's address.
+    pub identify: Identify,
     /// MySQL, which speaks before the client does: whether the database greets, or the gateway.
     pub protect_upstream: ProtectUpstream,
     /// The balancers whose PROXY header says who their clients are.
@@ -85,6 +90,16 @@ pub enum UpstreamTls {
         sha256: [u8; 32],
         identity: Option<TlsFiles>,
     },
+}
+
+/// Whether a PostgreSQL server hears whom a session is for. For its logs and views only: any session may call itself what it
+/// likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identify {
+    #[default]
+    Off,
+    /// By a suffix of the session's `application_name`.
+    ApplicationName,
 }
 
 /// Who greets a MySQL client.

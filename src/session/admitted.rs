@@ -150,8 +150,9 @@ fn finish(
 ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let over = relay.close(end);
     log_end(&over.orders, &over.closed);
-    let cut = end == End::Revoked;
-    let stop = cut.then(|| over.orders.tenure.stop()).flatten();
+    let given_up = matches!(end, End::ClientLeft | End::ClientBroke) && over.orders.forgo_answers();
+    let stops = end == End::Revoked || (over.busy && given_up);
+    let stop = stops.then(|| over.orders.tenure.stop()).flatten();
     match (over.parting, stop) {
         (None, None) => None,
         (Some(parting), None) => Some(Box::pin(parting)),
@@ -189,6 +190,10 @@ impl Orders for Rule {
             }
         }
         Poll::Pending
+    }
+
+    fn forgo_answers(&self) -> bool {
+        self.tenure.door.in_force().cancel_on_disconnect
     }
 }
 

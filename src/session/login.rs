@@ -1,6 +1,6 @@
 //! From the permit to the database's own yes: dial, and the login in the listener's protocol. Floor 3.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +14,7 @@ use super::{
     upstream::dial,
 };
 use crate::{
+    config::Identify,
     meter::Phase,
     net::Stream,
     protocol::{
@@ -82,7 +83,12 @@ async fn login_postgres(
         cleartext: private && postgres::is_private(&upstream),
         interrupted: async { tenure.ended().await.denial },
     };
-    let login = postgres::login(client, &mut upstream, startup, terms);
+    // the claim, and what is logged of it, stay the client's own words
+    let startup = match visit.door.in_force().identify {
+        Identify::Off => Cow::Borrowed(startup),
+        Identify::ApplicationName => Cow::Owned(startup.told_from(visit.address)),
+    };
+    let login = postgres::login(client, &mut upstream, &startup, terms);
     match timeout_at(deadline, login).await {
         Ok(Ok(login)) => {
             visit.door.meters.phase(Phase::Login, began.elapsed());

@@ -21,6 +21,55 @@ fn running(server: &Postgres, marker: &str) -> bool {
     server.sql(&format!("select count(*) from pg_stat_activity where state = 'active' and query like '%{marker}%' and pid <> pg_backend_pid()")) != "0"
 }
 
+/// Runs a statement, and is gone in one of the ways in which clients go.
+fn leave_in_the_middle(gateway: &Gateway, server: &Postgres, way: &str, sleep: &str) {
+    let mut client = Raw::encrypted([127, 0, 0, 1], gateway.port);
+    client.log_in("by_text", "shop");
+    client.query(&format!("select {sleep}"));
+    wait_until("the query runs", || running(server, sleep).then_some(()));
+    match way {
+        "reset" => socket2::SockRef::from(&client.socket)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap(),
+        "goodbye" => client.send(&raw::framed(b'X', b"")),
+        _ => assert_eq!(way, "close"),
+    }
+}
+
+#[test]
+fn the_statement_of_a_client_that_is_gone_is_stopped_only_where_that_is_asked_for() {
+    let server = Postgres::shared();
+    let mut plan = Plan::new(&server.address());
+    plan.head = plan
+        .head
+        .replacen("upstream:", "cancel_on_disconnect: true, upstream:", 1);
+    let gateway = plan.start(TEXT);
+    for (number, way) in ["reset", "close", "goodbye"].into_iter().enumerate() {
+        let sleep = format!("pg_sleep(7{number})");
+        leave_in_the_middle(&gateway, server, way, &sleep);
+        let gone = Instant::now();
+        wait_until("it is stopped", || (!running(server, &sleep)).then_some(()));
+        let took = gone.elapsed();
+        assert!(took < Duration::from_secs(1), "{way}: {took:?}");
+    }
+    gateway.until_metric("doorward_connections", &[], 0.0);
+    // a reload takes it back: the server goes on, as it would for a VACUUM that is meant to
+    let text = std::fs::read_to_string(gateway.file()).unwrap();
+    std::fs::write(
+        gateway.file(),
+        text.replace("cancel_on_disconnect: true, ", ""),
+    )
+    .unwrap();
+    gateway.command(&["reload"]).worked();
+    for (number, way) in ["reset", "close"].into_iter().enumerate() {
+        let sleep = format!("pg_sleep(8{number})");
+        leave_in_the_middle(&gateway, server, way, &sleep);
+        std::thread::sleep(Duration::from_millis(1200));
+        assert!(running(server, &sleep), "{way}");
+        server.sql(&format!("select pg_terminate_backend(pid) from pg_stat_activity where query like '%{sleep}%' and pid <> pg_backend_pid()"));
+    }
+}
+
 #[test]
 fn ctrl_c_in_psql_cancels_the_query() {
     let server = Postgres::shared();

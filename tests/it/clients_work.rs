@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::harness::{
-    Gateway, Login, Postgres, Raw, gateway::SHOP, node, psql, python, raw, tls, tls::Rustls,
+    Gateway, Login, Postgres, Raw,
+    gateway::{Plan, SHOP},
+    node, psql, python, raw, tls,
+    tls::Rustls,
 };
 
 const WHO: &str = "select session_user || '@' || current_database()";
@@ -23,6 +26,36 @@ fn psql_is_admitted_over_verified_tls() {
             .contains("password authentication failed"),
         "{wrong_password:?}"
     );
+}
+
+#[test]
+fn the_database_may_see_whom_a_session_is_for_and_the_log_keeps_the_clients_word() {
+    let server = Postgres::shared();
+    let mut plan = Plan::new(&server.address());
+    plan.head = plan
+        .head
+        .replacen("upstream:", "identify: application_name, upstream:", 1);
+    let gateway = plan.start("origins:\n  - {name: all, from: [127.0.0.0/8], users: [app, replicator], databases: [shop]}\n  - {name: replica, from: [127.0.0.1], users: [replicator], databases: [shop], replication: logical}\n");
+    let shown = |login: &Login| psql(login, "show application_name").worked().to_owned();
+    assert_eq!(shown(&gateway.shop()), "psql - 127.0.0.1");
+    let far = gateway.seen_from([127, 0, 0, 9]);
+    let named = Login::new(far.port, "app", "shop").with("PGAPPNAME", "Kasse \u{e9}\u{e9}");
+    // what the server makes of other characters than ASCII is its own affair
+    assert!(shown(&named).ends_with(" - 127.0.0.9"), "{}", shown(&named));
+    let long = Login::new(far.port, "app", "shop").with("PGAPPNAME", &"x".repeat(70));
+    assert_eq!(shown(&long), format!("{} - 127.0.0.9", "x".repeat(51)));
+    let line = gateway.logged(&[("event", "closed"), ("application", "psql")]);
+    assert!(line.to_string().contains("127.0.0.1"), "{line}");
+    let standby = Login::new(gateway.port, "replicator", "shop").with("PGAPPNAME", "standby1");
+    let script = "import psycopg2, psycopg2.extras as x\n\
+                  c = psycopg2.connect('', connection_factory=x.LogicalReplicationConnection).cursor()\n\
+                  c.execute('show application_name'); print(c.fetchone()[0])";
+    assert_eq!(python(&standby, script).worked(), "standby1");
+    let text = std::fs::read_to_string(gateway.file()).unwrap();
+    let without = text.replace("identify: application_name, ", "");
+    std::fs::write(gateway.file(), without).unwrap();
+    gateway.command(&["reload"]).worked();
+    assert_eq!(shown(&gateway.shop()), "psql");
 }
 
 #[test]

@@ -148,10 +148,12 @@ fn tls_to_the_server_that_cannot_work_is_refused() {
 
 #[test]
 fn no_protocol_is_given_a_key_of_the_other() {
-    refused(
-        &door("upstream: /run/mysqld, allow_plain_cancel: true"),
-        "`allow_plain_cancel` is for postgres only",
-    );
+    for key in ["allow_plain_cancel", "cancel_on_disconnect", "identify"] {
+        refused(
+            &door(&format!("upstream: /run/mysqld, {key}: true")),
+            &format!("`{key}` is for postgres only"),
+        );
+    }
     for key in [
         "protect_upstream: strict",
         "upstream_proxy_protocol: v2",

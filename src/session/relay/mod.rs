@@ -6,6 +6,7 @@
 
 mod interlude;
 mod ledger;
+mod orders;
 mod parting;
 mod way;
 
@@ -30,6 +31,7 @@ use crate::{
 use interlude::Held;
 pub use interlude::Interlude;
 use ledger::{Blocked, Ledger};
+pub use orders::{Order, Orders};
 use parting::{LastWords, part};
 use way::{Deaf, Taken, Way};
 
@@ -58,30 +60,6 @@ pub struct Line {
     pub client_rtt: Option<Duration>,
     /// Zero for a unix socket.
     pub upstream_rtt: Duration,
-}
-
-/// What the session tells its relay from outside.
-pub trait Orders: Unpin {
-    /// Asked at every turn of the relay, so it must cost next to nothing as long as there is no order.
-    fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order>;
-}
-
-#[derive(Debug)]
-pub enum Order {
-    /// End at the end of the transaction, or at the latest `by`.
-    Drain {
-        /// What the client is told.
-        farewell: String,
-        by: Instant,
-    },
-    /// End now.
-    Cut { farewell: String },
-    /// Belong to another origin from now on, or to the same one as it is now.
-    Move {
-        meters: Arc<OriginMeters>,
-        /// Whether the server may ask for a file of the client's (MySQL).
-        local_infile: bool,
-    },
 }
 
 /// Why a relay stopped moving bytes.
@@ -161,6 +139,8 @@ pub struct Relay<C, S, O> {
 pub struct Over<O, P> {
     pub closed: Closed,
     pub orders: O,
+    /// Whether the server was still at something.
+    pub busy: bool,
     /// Says the last words and closes the sockets, within a second or two; `None` where nothing is to be said.
     pub parting: Option<P>,
 }
@@ -192,6 +172,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
 
     /// Closes the books, and gives what remains to be said and done on the sockets.
     pub fn close(self, end: End) -> Over<O, impl Future<Output = ()> + use<C, S, O>> {
+        let busy = self.is_busy();
         let conversation = &self.conversation;
         let facts = || self.client.facts();
         let closed = self.ledger.close(end, conversation, facts);
@@ -227,6 +208,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         Over {
             closed,
             orders: self.orders,
+            busy,
             parting: words.map(|words| part(client, upstream, words)),
         }
     }
@@ -351,8 +333,9 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             self.ledger.leftovers_moved(Mover::Server);
         }
         let flushed = self.to_server.flush(cx, &mut self.upstream);
-        let waits_for_nothing = self.said_goodbye() || self.conversation.streams();
-        if self.ended == Some(End::ClientLeft) && waits_for_nothing {
+        let waits_for_nothing =
+            || self.said_goodbye() || self.conversation.streams() || self.gives_up();
+        if self.ended == Some(End::ClientLeft) && waits_for_nothing() {
             return self.ended;
         }
         let passed = flushed.and_then(|()| self.to_server.pass_on_end(cx, &mut self.upstream));
@@ -374,6 +357,16 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         idle && self.conversation.client_has_left()
             && self.to_server.is_delivered()
             && !self.to_client.is_blocked()
+    }
+
+    /// The client has left in the middle of something, and wants no more of it.
+    fn gives_up(&self) -> bool {
+        self.is_busy() && self.orders.forgo_answers()
+    }
+
+    /// Whether the server is at something, or in the middle of being asked.
+    fn is_busy(&self) -> bool {
+        !matches!(self.conversation.standing(), Standing::Idle { .. })
     }
 
     fn client_is_deaf(&self) -> End {

@@ -2,9 +2,9 @@
 //!
 //! **One reading**: what the server would understand differently from us, or only by cutting, dropping or guessing, is refused.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
-use super::{ErrorForm, WireError};
+use super::{ErrorForm, WireError, opening::MAX_OPENING};
 
 /// The version number a client opens with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl StartupMessage {
     /// What the client calls itself: anybody can call itself anything. A setting, so its name is not case-sensitive.
     pub fn application_name(&self) -> Option<&str> {
         self.parameters()
-            .find(|(name, _)| name.eq_ignore_ascii_case("application_name"))
+            .find(|(name, _)| name.eq_ignore_ascii_case(APPLICATION_NAME))
             .map(|(_, value)| value)
             .filter(|value| !value.is_empty())
     }
@@ -133,10 +133,38 @@ impl StartupMessage {
         self.replication
     }
 
+    /// The same opening, with the address behind what the client calls itself; the address alone where it calls itself nothing.
+    /// At most 63 bytes together, to which the server would cut it: the client's own part gives way.
+    ///
+    /// Left as it is where a replica opens, for by its name the server knows which standbys it waits for
+    /// (`synchronous_standby_names`), and where the packet would become longer than the server takes.
+    #[must_use]
+    pub fn told_from(&self, address: IpAddr) -> Self {
+        let mut told = self.clone();
+        if self.replication.is_some() {
+            return told;
+        }
+        let name = self.application_name().unwrap_or_default();
+        let name = suffixed(name, &address.to_string());
+        let own = |(key, _): &(&str, &str)| key.eq_ignore_ascii_case(APPLICATION_NAME);
+        told.text.clear();
+        for (key, value) in self.parameters() {
+            let value = if own(&(key, value)) { &name } else { value };
+            told.add(key, value);
+        }
+        if !self.parameters().any(|parameter| own(&parameter)) {
+            told.add(APPLICATION_NAME, &name);
+        }
+        if told.text.len() + FRAME > MAX_OPENING {
+            return self.clone();
+        }
+        told
+    }
+
     /// Our own packet from what was read: the same parameters in the same order. An empty `database`, which the server takes for
     /// none, is left out.
     pub fn encode(&self) -> Vec<u8> {
-        let mut packet = Vec::with_capacity(self.text.len() + 9);
+        let mut packet = Vec::with_capacity(self.text.len() + FRAME);
         packet.extend_from_slice(&[0; 4]);
         packet.extend_from_slice(&self.version.code().to_be_bytes());
         for (name, value) in self.parameters() {
@@ -149,12 +177,19 @@ impl StartupMessage {
             }
         }
         packet.push(0);
-        // no longer than what was parsed, so at most MAX_OPENING
+        // at most MAX_OPENING: no longer than what was parsed, or measured when it was made
         let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
         if let Some(head) = packet.first_chunk_mut::<4>() {
             *head = length.to_be_bytes();
         }
         packet
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        for field in [name, value] {
+            self.text.push_str(field);
+            self.text.push('\0');
+        }
     }
 
     fn value(&self, wanted: &str) -> Option<&str> {
@@ -197,6 +232,18 @@ fn check(name: &str, value: &str) -> Result<(), WireError> {
         return Err(WireError::NameTooLong);
     }
     Ok(())
+}
+
+/// `name - suffix` in at most [`MAX_NAME`] bytes, without cutting a character; the suffix alone behind an empty name.
+fn suffixed(name: &str, suffix: &str) -> String {
+    if name.is_empty() {
+        return suffix.to_owned();
+    }
+    let suffix = format!(" - {suffix}");
+    let room = MAX_NAME.saturating_sub(suffix.len());
+    let mut cuts = (0..=room.min(name.len())).rev();
+    let name = cuts.find_map(|end| name.get(..end));
+    name.unwrap_or_default().to_owned() + &suffix
 }
 
 /// Whether a name comes twice. The server keeps the last; names of settings are not case-sensitive there.
@@ -285,6 +332,10 @@ const fn is_space(c: char) -> bool {
 
 /// The server cuts longer names (`NAMEDATALEN` - 1 bytes) and logs in as whoever the rest names.
 const MAX_NAME: usize = 63;
+
+const APPLICATION_NAME: &str = "application_name";
+/// What a packet has beside its parameters: length, version, and the zero byte at the end.
+const FRAME: usize = 4 + 4 + 1;
 
 #[cfg(test)]
 #[path = "startup_tests.rs"]

@@ -319,7 +319,110 @@ fn settings_are_not_debug() {
     );
 }
 
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+const FAR: &str = "2001:db8:1234:5678:9abc:def0:1234:5678";
+
+#[test]
+fn an_address_stands_behind_what_a_client_calls_itself_and_the_rest_stays() {
+    let startup = parse(&body(&[
+        ("Application_Name", "till 3"),
+        ("user", "app"),
+        ("options", "-c geqo=off"),
+    ]));
+    let startup = startup.unwrap();
+    let told = startup.told_from(HERE);
+    assert_eq!(
+        told.parameters().collect::<Vec<_>>(),
+        [
+            ("Application_Name", "till 3 - 192.0.2.7"),
+            ("user", "app"),
+            ("options", "-c geqo=off"),
+        ]
+    );
+    assert_eq!(startup.application_name(), Some("till 3"), "its own word");
+    for nothing in [
+        &[("user", "app")][..],
+        &[("user", "app"), ("application_name", "")],
+    ] {
+        let told = parse(&body(nothing)).unwrap().told_from(HERE);
+        assert_eq!(told.application_name(), Some("192.0.2.7"));
+        assert_eq!(told.parameters().count(), 2);
+    }
+}
+
+#[test]
+fn a_long_name_gives_way_to_the_address_at_a_character() {
+    for (name, kept) in [
+        ("x".repeat(100), "x".repeat(22)),
+        ("\u{20ac}".repeat(9), "\u{20ac}".repeat(7)),
+    ] {
+        let told = with("application_name", &name).unwrap();
+        let told = told.told_from(FAR.parse().unwrap());
+        let expected = format!("{kept} - {FAR}");
+        assert_eq!(told.application_name(), Some(&*expected));
+        assert!(expected.len() <= 63, "{}", expected.len());
+    }
+}
+
+#[test]
+fn a_replica_keeps_the_name_by_which_the_server_waits_for_it() {
+    for kind in ["true", "database"] {
+        let startup = parse(&body(&[
+            ("user", "r"),
+            ("replication", kind),
+            ("application_name", "standby"),
+        ]))
+        .unwrap();
+        assert_eq!(startup.told_from(HERE), startup);
+    }
+    let ordinary = with("replication", "off").unwrap();
+    assert!(ordinary.told_from(HERE).application_name().is_some());
+}
+
+#[test]
+fn a_packet_as_long_as_the_server_takes_grows_no_further() {
+    let room = |more: usize| {
+        let startup = with(
+            "a",
+            &"x".repeat(MAX_OPENING - FRAME - "user.app.a..".len() - more),
+        );
+        let startup = startup.unwrap();
+        let (before, told) = (startup.encode().len(), startup.told_from(HERE));
+        assert_eq!(before, MAX_OPENING - more);
+        assert!(told.encode().len() <= MAX_OPENING);
+        told != startup
+    };
+    let needed = "application_name.192.0.2.7.".len();
+    assert!(!room(0) && !room(needed - 1) && room(needed));
+}
+
 proptest! {
+    #[test]
+    fn an_address_that_is_told_changes_nothing_else(
+        parameters in prop::collection::vec(("[a-zA-Z_.]{1,6}", "\\PC{0,12}"), 0..8),
+        name in prop::option::of("\\PC{0,90}"),
+        address in any::<IpAddr>(),
+    ) {
+        let mut all = vec![("user", "app")];
+        all.extend(name.as_deref().map(|name| ("application_name", name)));
+        all.extend(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        if let Ok(startup) = parse(&body(&all)) {
+            let bytes = startup.told_from(address).encode();
+            let Ok(Parsed::Done(Opening::Startup(told), size)) = Opening::parse(&bytes) else {
+                panic!("cannot read what we wrote")
+            };
+            prop_assert_eq!(size, bytes.len());
+            let tells = told.application_name().unwrap();
+            prop_assert!(tells.len() <= 63 && tells.ends_with(&address.to_string()), "{}", tells);
+            let others = |startup: &StartupMessage| {
+                let all = startup.parameters().map(|(name, value)| (name.to_owned(), value.to_owned()));
+                all.filter(|(name, _)| !name.eq_ignore_ascii_case("application_name")).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(others(&told), others(&startup));
+            prop_assert_eq!(told.version(), startup.version());
+        }
+    }
+
     #[test]
     fn what_is_written_again_is_read_the_same(
         parameters in prop::collection::vec(("[a-zA-Z_.]{1,6}", "\\PC{0,12}"), 0..8),
