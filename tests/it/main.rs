@@ -49,6 +49,7 @@ mod mysql_rights;
 mod mysql_unblocked;
 mod mysql_ways;
 mod names;
+mod newest;
 mod openings;
 mod refusals;
 mod reload;
