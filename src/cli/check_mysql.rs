@@ -40,7 +40,7 @@ enum Unseen {
 /// making.
 pub(super) async fn server(listener: &Listener, ours: Option<Fingerprint>) -> Vec<Said> {
     let upstream = server::upstream(listener);
-    let tls = match server::way(&listener.upstream_tls) {
+    let tls = match server::way(listener) {
         Ok(tls) => tls,
         Err(error) => return vec![unusable(&error)],
     };

@@ -15,7 +15,7 @@ use super::{
     origins::{ON_REVOKE, REPLICATIONS, TLS_VERSIONS},
     providers::Format,
     rehearsals::{REASONS, SHOWN_TLS, VERDICTS},
-    upstream_tls::MODES,
+    upstream_tls::{MODES, NEGOTIATIONS},
     walk::{Absent, Key, Schema, Shape},
 };
 const fn key(name: &'static str, shape: Shape, absent: Absent, doc: &'static str) -> Key {
@@ -88,6 +88,8 @@ pub(super) const UPSTREAM_TLS: Schema = schema("`upstream_tls`", &[
     key("pin", Sha256, Means("none"), "The SHA-256 of the server's certificate (pin)"),
     key("certificate", Path, Means("none is shown"), "What the server is shown, PEM"),
     key("key", Path, Means("none"), "Its key, PEM"),
+    key("negotiation", Words(&NEGOTIATION_WORDS), Value("request"),
+        "PostgreSQL: request asks for TLS as every release has it; direct begins with it (17 and later)"),
 ]);
 
 pub(super) const PROXY_PROTOCOL: Schema = schema("`proxy_protocol`", &[
@@ -287,6 +289,7 @@ const IDENTIFY_WORDS: [&str; 2] = words(&IDENTIFIES);
 const LOG_FORMAT_WORDS: [&str; 3] = words(&LOG_FORMATS);
 const LOG_LEVEL_WORDS: [&str; 5] = words(&LOG_LEVELS);
 const MODE_WORDS: [&str; 3] = words(&MODES);
+const NEGOTIATION_WORDS: [&str; 2] = words(&NEGOTIATIONS);
 const ON_REVOKE_WORDS: [&str; 3] = words(&ON_REVOKE);
 const PROTECTED_WORDS: [&str; 2] = words(&PROTECTED);
 const PROTOCOL_WORDS: [&str; 2] = words(&PROTOCOLS);

@@ -44,7 +44,7 @@ pub use problems::{Place, Problem, Problems, Severity, count};
 pub use raw::MAX_FILE;
 pub use schema::json_schema;
 pub use settings::{
-    Admin, Audit, Compression, Identify, Limits, Listener, Log, LogFormat, Metrics,
+    Admin, Audit, Compression, Identify, Limits, Listener, Log, LogFormat, Metrics, Negotiation,
     ProtectUpstream, Protocol, Resolver, Settings, Tls, TlsFiles, UpstreamAddress,
     UpstreamProxyProtocol, UpstreamTls,
 };

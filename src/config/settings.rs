@@ -83,12 +83,14 @@ pub enum UpstreamTls {
         ca: PathBuf,
         /// What the gateway shows of itself.
         identity: Option<TlsFiles>,
+        negotiation: Negotiation,
     },
     /// The server's certificate is this one.
     Pin {
         /// SHA-256 of the certificate (DER).
         sha256: [u8; 32],
         identity: Option<TlsFiles>,
+        negotiation: Negotiation,
     },
 }
 
@@ -100,6 +102,16 @@ pub enum Identify {
     Off,
     /// By a suffix of the session's `application_name`.
     ApplicationName,
+}
+
+/// How TLS with a PostgreSQL server begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Negotiation {
+    /// It is asked for it in clear.
+    #[default]
+    Request,
+    /// Without a word. PostgreSQL 17 and later.
+    Direct,
 }
 
 /// Who greets a MySQL client.

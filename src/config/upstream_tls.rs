@@ -4,7 +4,7 @@ use super::{
     keys::UPSTREAM_TLS,
     problems::{Fault, Report},
     raw::Node,
-    settings::{Protocol, TlsFiles, UpstreamAddress, UpstreamTls},
+    settings::{Negotiation, Protocol, TlsFiles, UpstreamAddress, UpstreamTls},
     values,
     walk::{Fields, both, scalar, word},
 };
@@ -24,6 +24,7 @@ pub(super) fn read(
     let ca = text_of("ca", &fields, report, values::path);
     let pin = text_of("pin", &fields, report, values::sha256);
     let identity = identity(&fields, report);
+    let negotiation = negotiation(&fields, protocol, report);
     for key in mode.strange() {
         if let Some(node) = fields.get(key) {
             let fault = Fault::new(format!("`{key}` says nothing where the mode is `{text}`"))
@@ -34,19 +35,19 @@ pub(super) fn read(
     if mode == Mode::Off {
         return Some(UpstreamTls::Off);
     }
-    if protocol == Some(Protocol::Postgres) {
-        let fault = Fault::new(format!("`{text}` is not built yet for PostgreSQL"))
-            .label("this version speaks in clear to it")
-            .hint("put the gateway on the database's machine, or write `off` for a network of your own");
-        report.error(&at.at, fault);
-        return None;
-    }
     let host = match upstream {
         Some(UpstreamAddress::Tcp { host, .. }) => Some(host.clone()),
         Some(UpstreamAddress::Unix(_)) => {
             let fault = Fault::new("there is no TLS over a unix socket")
                 .label("nobody can listen there")
-                .hint("accounts that REQUIRE SSL are reached over TCP: upstream: 127.0.0.1:3306");
+                .hint(match protocol {
+                    Some(Protocol::Mysql) => {
+                        "accounts that REQUIRE SSL are reached over TCP: upstream: 127.0.0.1:3306"
+                    }
+                    Some(Protocol::Postgres) | None => {
+                        "remove it, or give the server's address and port"
+                    }
+                });
             report.error(&at.at, fault);
             return None;
         }
@@ -60,6 +61,7 @@ pub(super) fn read(
                 name: name.or(host)?,
                 ca: ca?,
                 identity,
+                negotiation,
             }
         }
         Mode::Pin => {
@@ -67,6 +69,7 @@ pub(super) fn read(
             UpstreamTls::Pin {
                 sha256: pin?,
                 identity,
+                negotiation,
             }
         }
     })
@@ -83,11 +86,35 @@ impl Mode {
     /// The keys that mean nothing beside it.
     const fn strange(self) -> &'static [&'static str] {
         match self {
-            Self::Off => &["name", "ca", "pin", "certificate", "key"],
+            Self::Off => &["name", "ca", "pin", "certificate", "key", "negotiation"],
             Self::VerifyFull => &["pin"],
             Self::Pin => &["name", "ca"],
         }
     }
+}
+
+/// Whether a PostgreSQL server is asked for TLS, or is spoken to in TLS at once.
+fn negotiation(
+    fields: &Fields<'_>,
+    protocol: Option<Protocol>,
+    report: &mut Report,
+) -> Negotiation {
+    let Some(node) = fields.get("negotiation") else {
+        return Negotiation::Request;
+    };
+    if protocol == Some(Protocol::Mysql) {
+        let fault = Fault::new("`negotiation` is for postgres only")
+            .label("this listener speaks another protocol")
+            .hint("remove it: doorward never ignores a setting");
+        report.error(&node.at, fault);
+        return Negotiation::Request;
+    }
+    let text = scalar(node, "a single value", report);
+    let read = text.and_then(|text| {
+        let read = word(text, "a way to begin TLS", &NEGOTIATIONS);
+        report.expect(&node.at, read)
+    });
+    read.unwrap_or_default()
 }
 
 fn identity(fields: &Fields<'_>, report: &mut Report) -> Option<TlsFiles> {
@@ -114,4 +141,9 @@ pub(super) const MODES: [(&str, Mode); 3] = [
     ("off", Mode::Off),
     ("verify-full", Mode::VerifyFull),
     ("pin", Mode::Pin),
+];
+
+pub(super) const NEGOTIATIONS: [(&str, Negotiation); 2] = [
+    ("request", Negotiation::Request),
+    ("direct", Negotiation::Direct),
 ];

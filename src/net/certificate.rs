@@ -139,8 +139,7 @@ const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{super::ClientTrust, *};
-    use crate::policy::TlsVersion;
+    use super::*;
 
     fn names(of: &[&str]) -> BTreeSet<String> {
         of.iter().map(|name| (*name).to_owned()).collect()
@@ -158,9 +157,7 @@ mod tests {
         let now = SystemTime::now();
         let first = authority.identity(&names, now).unwrap();
         assert!(first.fits());
-        first
-            .server_config(TlsVersion::V1_2, &ClientTrust::default())
-            .unwrap();
+        first.certified().unwrap();
         let kept = |name: &str| fs::read_to_string(authority.files.at(name)).unwrap();
         let before = ["ca.crt", "ca.key", "server.crt", "server.key"].map(kept);
         authority.identity(&names, now + 30 * DAY).unwrap();

@@ -24,7 +24,7 @@ use tokio_rustls::{
 
 use super::*;
 use crate::{
-    net::{ClientTrust, tls::Identity},
+    net::{ClientTrust, DoorTls, tls::Identity},
     policy::TlsVersion,
 };
 
@@ -73,8 +73,8 @@ fn server(ca: &Ca, asks: bool) -> (Arc<ServerConfig>, ClientTrust) {
         ClientTrust::default()
     };
     let identity = Identity::read(&at("server.crt"), &at("server.key")).unwrap();
-    let config = identity.server_config(TlsVersion::V1_2, &trust).unwrap();
-    (config, trust)
+    let tls = DoorTls::new(identity, Vec::new(), TlsVersion::V1_2, &trust).unwrap();
+    (tls.config(true), trust)
 }
 
 /// Shows what it has been given, key or no key, and remembers what it was asked for.

@@ -5,7 +5,6 @@ use std::{
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -13,17 +12,13 @@ use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject,
 };
 use tokio_rustls::rustls::{
-    self, CipherSuite, ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion,
+    self, CipherSuite, ClientConfig, ConfigBuilder, SupportedProtocolVersion,
     client::WantsClientCert,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoClientAuth, NoServerSessionStorage, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
-use super::{
-    ClientTrust, Fingerprint,
-    client_certificate::{AsksForAny, Unreadable},
-};
+use super::{Fingerprint, client_certificate::Unreadable, door_tls::dns_names};
 use crate::policy::TlsVersion;
 
 /// A certificate with its chain, and the key to it.
@@ -115,9 +110,23 @@ impl Identity {
             .ok_or_else(|| TlsError::NotX509(self.place.clone()))
     }
 
+    #[cfg(test)]
+    pub(crate) fn made(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Self {
+        Self {
+            chain,
+            key,
+            place: PathBuf::from("made.crt"),
+        }
+    }
+
     /// The certificate as clients know it that pin one.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.chain.first().map(Fingerprint::of)
+    }
+
+    /// The DNS names that it is for, in lower case.
+    pub fn names(&self) -> Vec<String> {
+        self.chain.first().map(dns_names).unwrap_or_default()
     }
 
     /// Shows itself to a server that asks for it.
@@ -131,32 +140,10 @@ impl Identity {
             .map_err(|error| TlsError::unusable(place, error))
     }
 
-    /// What handshakes use: TLS from `min` to 1.3, `postgresql` as the application protocol, no resumption of any kind
-    /// (it would outlive a change of the certificate, and database clients never ask for it). Clients are asked for a
-    /// certificate where there is a CA that could vouch for it.
-    pub fn server_config(
-        self,
-        min: TlsVersion,
-        clients: &ClientTrust,
-    ) -> Result<Arc<ServerConfig>, TlsError> {
-        let asks: Arc<dyn ClientCertVerifier> = if clients.asks() {
-            Arc::new(AsksForAny::with_hints(clients.hints()))
-        } else {
-            Arc::new(NoClientAuth)
-        };
-        let place = self.place;
-        let unusable = |error| TlsError::unusable(place.clone(), error);
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-            .with_protocol_versions(versions(min))
-            .map_err(unusable)?
-            .with_client_cert_verifier(asks)
-            .with_single_cert(self.chain, self.key)
-            .map_err(unusable)?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        config.ignore_client_order = true;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+    /// Ready to be shown to clients.
+    pub(super) fn certified(self) -> Result<CertifiedKey, TlsError> {
+        CertifiedKey::from_der(self.chain, self.key, &provider())
+            .map_err(|error| TlsError::unusable(self.place, error))
     }
 }
 
@@ -293,9 +280,7 @@ mod tests {
         let (_, other_key) = self_signed();
         let (certificate, key) = files(folder.path(), &certificate, &other_key, 0o600);
         let identity = Identity::read(&certificate, &key).unwrap();
-        let error = identity
-            .server_config(TlsVersion::V1_2, &ClientTrust::default())
-            .unwrap_err();
+        let error = identity.certified().unwrap_err();
         assert!(matches!(error, TlsError::Mismatch(_)), "{error}");
         assert!(!error.is_permission());
     }
@@ -311,19 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_resumed_and_aes_128_comes_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = self_signed();
-        let (certificate, key) = files(folder.path(), &certificate, &key, 0o600);
-        let identity = Identity::read(&certificate, &key).unwrap();
-        assert!(identity.ends().unwrap() > SystemTime::UNIX_EPOCH);
-        let config = identity
-            .server_config(TlsVersion::V1_2, &ClientTrust::default())
-            .unwrap();
-        assert_eq!(config.send_tls13_tickets, 0);
-        assert!(!config.session_storage.can_cache());
-        assert!(!config.ticketer.enabled());
-        assert_eq!(config.alpn_protocols, [b"postgresql".to_vec()]);
+    fn aes_128_comes_first() {
         let suites: Vec<_> = provider()
             .cipher_suites
             .iter()

@@ -33,8 +33,19 @@ pub struct Fingerprint(pub [u8; 32]);
 
 /// What a TLS handshake with the server needs. Nothing is resumed: it would outlive a change of the terms.
 pub struct UpstreamTls {
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    negotiation: Negotiation,
+}
+
+/// How TLS with a PostgreSQL server begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Negotiation {
+    /// It is asked for it in clear.
+    #[default]
+    Request,
+    /// Without a word. PostgreSQL 17 and later.
+    Direct,
 }
 
 /// Why the connection to the server could not be secured. `Display` is for the log.
@@ -92,9 +103,26 @@ impl UpstreamTls {
         };
         config.resumption = Resumption::disabled();
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            config: Arc::new(config),
             name,
+            negotiation: Negotiation::Request,
         })
+    }
+
+    /// The same for a PostgreSQL server, which is told its protocol in the handshake.
+    #[must_use]
+    pub fn with_postgres(mut self, negotiation: Negotiation) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![tls::ALPN.to_vec()];
+        self.negotiation = negotiation;
+        self
+    }
+
+    pub const fn negotiation(&self) -> Negotiation {
+        self.negotiation
+    }
+
+    fn connector(&self) -> TlsConnector {
+        TlsConnector::from(Arc::clone(&self.config))
     }
 
     /// Shakes hands on a connection on which the server waits for it.
@@ -109,7 +137,7 @@ impl UpstreamTls {
             connection.set_buffer_limit(Some(tls::BUFFER));
         };
         let shaking = self
-            .connector
+            .connector()
             .connect_with(self.name.clone(), socket, limit);
         let stream = shaking.await.map_err(SecureError::Handshake)?;
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
@@ -122,7 +150,7 @@ pub async fn shown_certificate(stream: Stream) -> Result<Option<Fingerprint>, Se
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let shaking = tls.connector.connect(tls.name.clone(), stream);
+        let shaking = tls.connector().connect(tls.name.clone(), stream);
         let stream = shaking.await.map_err(SecureError::Handshake)?;
         let chain = stream.get_ref().1.peer_certificates();
         Ok(chain.and_then(|chain| chain.first()).map(Fingerprint::of))
@@ -136,6 +164,14 @@ pub async fn shown_certificate(stream: Stream) -> Result<Option<Fingerprint>, Se
 }
 
 impl Stream {
+    /// The protocol that both ends have agreed on in the handshake (ALPN).
+    pub fn agreed_protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
     /// The certificate that the server at the other end has shown; `None` without TLS, and for a client.
     pub fn server_certificate(&self) -> Option<Fingerprint> {
         match self {

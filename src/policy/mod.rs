@@ -49,6 +49,8 @@ pub struct Policy {
     any_address: AnyAddress,
     deny_by_address: AddressTable,
     deny_any_address: Vec<u32>,
+    /// Whether clients from everywhere are asked for a certificate.
+    asks_everybody: bool,
     /// The exclusive origins that list a user, by user.
     reservations: HashMap<String, Vec<u32>>,
     by_name: HashMap<Arc<str>, u32>,
@@ -59,12 +61,20 @@ pub struct Policy {
 pub struct Shortlist {
     mentioned: bool,
     possible: bool,
+    asks: bool,
 }
 
 impl Shortlist {
     /// Some origin names this address: by itself, its network, an unshared set or a host.
     pub const fn is_mentioned(self) -> bool {
         self.mentioned
+    }
+
+    /// What a client from this address shows of itself can change its decision: some origin that could match asks for proof, or
+    /// some deny rule names a certificate. Nobody else is asked for a certificate, for one that is no good breaks handshakes of
+    /// clients that need none.
+    pub const fn asks_for_certificate(self) -> bool {
+        self.asks
     }
 
     /// Some origin could match this address, be it only through `any` or a shared set, or it is observed.
@@ -108,12 +118,15 @@ impl Policy {
                 deny().flat_map(|(index, deny)| named(&deny.from, index)),
             ),
             deny_any_address: deny()
-                .filter(|(_, deny)| deny.from.is_empty() || deny.from.contains(&From::Any))
+                .filter(|(_, deny)| deny.is_everywhere())
                 .map(|(index, _)| index)
                 .collect(),
             by_name: origins()
                 .map(|(index, origin)| (Arc::clone(&origin.name), index))
                 .collect(),
+            asks_everybody: origins()
+                .any(|(_, origin)| origin.proof.is_some() && origin.from.contains(&From::Any))
+                || deny().any(|(_, deny)| deny.is_everywhere() && deny.asks()),
             reservations,
             hosts: hosts.clone(),
             rules,
@@ -145,9 +158,13 @@ impl Policy {
 
     /// What the address alone tells: one look-up, no allocation.
     pub fn screen(&self, address: IpAddr) -> Shortlist {
-        let mut covering = self.covering(canonical(address)).peekable();
-        let shared = covering.peek().is_some();
-        let mentioned = covering.any(|(_, entry)| entry.mentions);
+        let (mut shared, mut mentioned, mut proofs) = (false, false, false);
+        for (_, entry) in self.covering(canonical(address)) {
+            shared = true;
+            mentioned |= entry.mentions;
+            let origin = self.rules.origins.get(entry.rule as usize);
+            proofs |= origin.is_some_and(|origin| origin.proof.is_some());
+        }
         let observed = || {
             let observe = self.rules.observe.as_ref();
             observe.is_some_and(|observe| observe.covers(address))
@@ -155,6 +172,7 @@ impl Policy {
         Shortlist {
             mentioned,
             possible: shared || !self.any_address.is_empty() || observed(),
+            asks: proofs || self.asks_everybody || self.denies_certificates(canonical(address)),
         }
     }
 
@@ -191,6 +209,16 @@ impl Policy {
         self.by_address
             .matching(address)
             .flat_map(|(prefix, entries)| entries.iter().map(move |entry| (prefix, *entry)))
+    }
+
+    /// Whether a deny rule for this very address names certificates.
+    fn denies_certificates(&self, address: IpAddr) -> bool {
+        let covering = self.deny_by_address.matching(address);
+        let mut entries = covering.flat_map(|(_, entries)| entries);
+        entries.any(|entry| {
+            let deny = self.rules.deny.get(entry.rule as usize);
+            deny.is_some_and(Deny::asks)
+        })
     }
 
     fn deny_entries(&self, address: IpAddr) -> impl Iterator<Item = &Deny> {

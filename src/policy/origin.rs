@@ -122,6 +122,15 @@ pub struct Deny {
 }
 
 impl Deny {
+    pub(super) fn is_everywhere(&self) -> bool {
+        self.from.is_empty() || self.from.contains(&From::Any)
+    }
+
+    /// Whether it has to see what a client shows.
+    pub(super) const fn asks(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
     pub(super) fn names_user(&self, user: &str) -> bool {
         self.users.is_empty() || self.users.iter().any(|listed| listed == user)
     }

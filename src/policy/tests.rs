@@ -215,6 +215,52 @@ fn any_mentions_nobody() {
 }
 
 #[test]
+fn only_whom_a_certificate_can_help_or_harm_is_asked_for_one() {
+    let proved = |networks: &[&str]| Origin {
+        proof: Some(Proof {
+            dns: Some("app.example".to_owned()),
+            ..Proof::default()
+        }),
+        ..origin("proved", networks)
+    };
+    let hashed = |networks: &[&str]| Deny {
+        certificates: vec![[7; 32]],
+        ..deny("hashed", networks, &[])
+    };
+    let asks = |origins, deny, address: &str| {
+        let policy = samples::policy(rules(origins, deny));
+        let shortlist = policy.screen(address.parse().unwrap());
+        shortlist.asks_for_certificate()
+    };
+    let plain = || origin("plain", &["10.0.0.0/8"]);
+    assert!(!asks(vec![plain()], Vec::new(), "10.0.0.1"));
+    let near = || vec![plain(), proved(&["10.0.0.0/24"])];
+    assert!(asks(near(), Vec::new(), "10.0.0.1"));
+    assert!(
+        !asks(near(), Vec::new(), "10.0.1.1"),
+        "only where it could match"
+    );
+    assert!(asks(vec![proved(&["any"])], Vec::new(), "192.0.2.1"));
+    // a denied certificate has to be seen, wherever an address alone would do
+    for (networks, asked) in [
+        (&[][..], true),
+        (&["any"], true),
+        (&["10.0.0.1"], true),
+        (&["10.0.0.2"], false),
+    ] {
+        assert_eq!(
+            asks(vec![plain()], vec![hashed(networks)], "10.0.0.1"),
+            asked
+        );
+    }
+    assert!(!asks(
+        vec![plain()],
+        vec![deny("somebody", &[], &["eva"])],
+        "10.0.0.1"
+    ));
+}
+
+#[test]
 fn whom_any_names_comes_near_only_with_a_fitting_user() {
     let any = Origin {
         users: listed(&["blog"]),

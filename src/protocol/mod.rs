@@ -8,6 +8,8 @@ pub mod mysql;
 pub mod postgres;
 mod secure;
 
+pub use secure::ClientTls;
+
 use crate::{
     net::Stream,
     policy::{Reason, Replication},

@@ -1,39 +1,49 @@
 //! A client's TLS, as far as a protocol wants to know of it. Floor 2.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, mem::MaybeUninit, sync::Arc, time::Duration};
 
+use socket2::SockRef;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection},
+    rustls::{HandshakeKind, ProtocolVersion, ServerConnection},
 };
 
 use crate::{
     net::{
-        Stream,
+        DoorTls, Shown, Stream,
         tls::{self, ALPN},
     },
     policy::TlsVersion,
 };
 
+/// What came of a handshake with a client.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    pub version: TlsVersion,
+    /// What the client has seen of us.
+    pub shown: Arc<Shown>,
+    pub took: Duration,
+}
+
 /// A client behind TLS that has not said yet what it wants.
 pub(super) struct Secured {
     pub(super) client: Stream,
-    pub(super) version: TlsVersion,
-    pub(super) took: Duration,
+    pub(super) tls: ClientTls,
     /// Round trips of the handshake.
     pub(super) turns: u32,
     /// It has asked for PostgreSQL by ALPN.
     pub(super) speaks_postgresql: bool,
 }
 
-/// The handshake, from a socket of which no byte of it has been read.
-pub(super) async fn secure(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Secured> {
+/// The handshake, from a socket of which no byte of it has been read. `asks`: the client is asked for a certificate.
+pub(super) async fn secure(socket: TcpStream, door: &DoorTls, asks: bool) -> io::Result<Secured> {
     let begun = Instant::now();
     let limit = |connection: &mut ServerConnection| {
         connection.set_buffer_limit(Some(tls::BUFFER));
     };
-    let stream = TlsAcceptor::from(config).accept_with(socket, limit).await?;
+    let acceptor = TlsAcceptor::from(door.config(asks));
+    let stream = acceptor.accept_with(socket, limit).await?;
     let connection = stream.get_ref().1;
     let (version, mut turns) = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => (TlsVersion::V1_3, 1),
@@ -44,9 +54,21 @@ pub(super) async fn secure(socket: TcpStream, config: Arc<ServerConfig>) -> io::
     }
     Ok(Secured {
         speaks_postgresql: connection.alpn_protocol() == Some(ALPN),
-        version,
-        took: begun.elapsed(),
+        tls: ClientTls {
+            version,
+            shown: door.shown(connection.server_name()),
+            took: begun.elapsed(),
+        },
         turns,
         client: Stream::Tls(Box::new(stream.into())),
     })
+}
+
+/// Whether bytes have come that nobody has read. Asks the kernel and not the runtime, which may not have heard of them yet.
+pub(super) fn has_more(socket: &TcpStream) -> io::Result<bool> {
+    match SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]) {
+        Ok(count) => Ok(count > 0),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
 }

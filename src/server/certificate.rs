@@ -9,13 +9,11 @@ use std::{
     time::SystemTime,
 };
 
-use tokio_rustls::rustls::ServerConfig;
-
 use super::status::CertificateStatus;
 use crate::{
-    config::{self, Settings, TlsFiles},
+    config::{self, Listener, Protocol, Settings, TlsFiles},
     net::{
-        ClientTrust, Fingerprint, UpstreamTls,
+        ClientTrust, DoorTls, Fingerprint, Negotiation, UpstreamTls,
         certificate::{Authority, AuthorityError},
         kernel,
         tls::{Identity, TlsError},
@@ -25,7 +23,7 @@ use crate::{
 /// A certificate ready for handshakes.
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
-    pub(super) config: Arc<ServerConfig>,
+    pub(super) tls: Arc<DoorTls>,
     pub(super) ends: SystemTime,
     /// The CA that clients must be given, where it is our own.
     pub(super) ca: Option<PathBuf>,
@@ -48,7 +46,12 @@ impl Certificate {
         };
         Ok(Self {
             ends: identity.ends()?,
-            config: identity.server_config(settings.tls.min, clients)?,
+            tls: Arc::new(DoorTls::new(
+                identity,
+                Vec::new(),
+                settings.tls.min,
+                clients,
+            )?),
             ca,
         })
     }
@@ -100,29 +103,45 @@ pub(super) fn files(settings: &Settings) -> Vec<PathBuf> {
 pub(super) fn upstream_tls(
     settings: &Settings,
 ) -> Result<Vec<Option<UpstreamTls>>, AuthorityError> {
-    let ways = settings.listeners.iter().map(|door| &door.upstream_tls);
-    Ok(ways.map(way).collect::<Result<_, TlsError>>()?)
+    let listeners = settings.listeners.iter();
+    let ways = listeners.map(|listener| way(listener));
+    Ok(ways.collect::<Result<_, TlsError>>()?)
 }
 
-/// What one of them must prove.
-pub(crate) fn way(settings: &config::UpstreamTls) -> Result<Option<UpstreamTls>, TlsError> {
+/// What the server of one of them must prove.
+pub(crate) fn way(listener: &Listener) -> Result<Option<UpstreamTls>, TlsError> {
     let identity = |files: &Option<TlsFiles>| {
         let files = files.as_ref();
         files
             .map(|files| Identity::read(&files.certificate, &files.key))
             .transpose()
     };
-    Ok(Some(match settings {
+    let (tls, negotiation) = match &listener.upstream_tls {
         config::UpstreamTls::Off => return Ok(None),
         config::UpstreamTls::VerifyFull {
             name,
             ca,
             identity: files,
-        } => UpstreamTls::verified(name, ca, identity(files)?)?,
+            negotiation,
+        } => (
+            UpstreamTls::verified(name, ca, identity(files)?)?,
+            negotiation,
+        ),
         config::UpstreamTls::Pin {
             sha256,
             identity: files,
-        } => UpstreamTls::pinned(Fingerprint(*sha256), identity(files)?)?,
+            negotiation,
+        } => (
+            UpstreamTls::pinned(Fingerprint(*sha256), identity(files)?)?,
+            negotiation,
+        ),
+    };
+    Ok(Some(match listener.protocol {
+        Protocol::Postgres => tls.with_postgres(match negotiation {
+            config::Negotiation::Request => Negotiation::Request,
+            config::Negotiation::Direct => Negotiation::Direct,
+        }),
+        Protocol::Mysql => tls,
     }))
 }
 

@@ -9,7 +9,6 @@ use tokio::{
     sync::{self, watch},
     time::Instant,
 };
-use tokio_rustls::rustls::ServerConfig;
 
 use super::{
     Logging,
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{Limits, Settings, Texts},
+    net::DoorTls,
     policy::Claim,
     session::{AUDIT, Gateway, Standing},
 };
@@ -38,7 +38,7 @@ pub(super) struct House {
     pub(super) source: Source,
     pub(super) logging: Logging,
     pub(super) standing: watch::Sender<Standing>,
-    pub(super) tls: watch::Sender<Arc<ServerConfig>>,
+    pub(super) tls: watch::Sender<Arc<DoorTls>>,
     pub(super) limits: watch::Sender<Limits>,
     pub(super) in_force: Mutex<InForce>,
     pub(super) temporary: Arc<Book>,

@@ -169,7 +169,7 @@ impl House {
             let ends = rfc3339(certificate.ends);
             tracing::info!(event = "certificate_renewed", ends);
         }
-        self.tls.send_replace(Arc::clone(&certificate.config));
+        self.tls.send_replace(Arc::clone(&certificate.tls));
         self.lock().certificate = certificate;
     }
 

@@ -182,7 +182,7 @@ impl House {
         let live = self.sessions();
         meters.declare(&declared(policy.origins(), settings));
         refresh::tell_ends(meters, &made.certificate, &made.clients);
-        self.tls.send_replace(Arc::clone(&made.certificate.config));
+        self.tls.send_replace(Arc::clone(&made.certificate.tls));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
         let ways = self.doors.iter().zip(&settings.listeners).zip(made.tls);

@@ -112,7 +112,7 @@ pub(super) async fn open(
         closing: None,
     };
     let (standing, policies) = watch::channel(standing);
-    let (tls, certificates) = watch::channel(Arc::clone(&certificate.config));
+    let (tls, certificates) = watch::channel(Arc::clone(&certificate.tls));
     let (limits, bounds) = watch::channel(settings.limits);
     let record = logging.audit().record();
     let gateway = Gateway::new(policies, certificates, bounds, meters, record);

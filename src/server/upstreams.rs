@@ -81,8 +81,8 @@ async fn probe(door: Arc<Door>, endings: Tasks) {
 async fn knock(door: &Door, endings: &Tasks) -> Result<(), String> {
     match door.settings.protocol {
         Protocol::Postgres => {
-            let probed = door.upstream.probe(WITHIN).await;
-            probed.map(drop).map_err(|error| error.to_string())
+            let reached = door.reach(WITHIN).await;
+            reached.map(drop).map_err(|error| error.to_string())
         }
         Protocol::Mysql => {
             let server = door.knock(WITHIN).await?;

@@ -4,6 +4,7 @@
 //! for its source and one for everybody; strangers open nothing upstream.
 
 use std::{
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -20,7 +21,7 @@ use super::{
     stages::Cancelling,
     standing::Snapshot,
 };
-use crate::{policy::Permit, wire::postgres::CancelKey};
+use crate::{net::Stream, policy::Permit, wire::postgres::CancelKey};
 
 impl Cancelling {
     /// Forwards the request if it may pass, and closes. What became of it is only counted: an answer would tell which keys exist.
@@ -51,15 +52,11 @@ impl Cancelling {
             return Err("limited");
         }
         let within = gateway.limits.borrow().dial;
-        let dialled = door.upstream.connect_for_cancel(&permit, within).await;
-        let mut upstream = dialled.map_err(|_unreachable| "unreachable")?;
-        let request = self.key.encode_request();
-        upstream
-            .write_all(&request)
-            .await
-            .map_err(|_broke| "unreachable")?;
-        // the server closes when the signal is sent: a client that waits for our close knows that much
-        let _closed = timeout(SERVER_CLOSES, upstream.read(&mut [0])).await;
+        let dialling = door.upstream.connect_for_cancel(&permit, within);
+        let dialled = door.encrypted(dialling, within).await;
+        let upstream = dialled.map_err(|_unreachable| "unreachable")?;
+        let told = tell(upstream, &self.key).await;
+        told.map_err(|_broke| "unreachable")?;
         Ok("forwarded")
     }
 }
@@ -97,11 +94,18 @@ pub(super) async fn stop_statement(
     key: CancelKey,
     within: Duration,
 ) {
-    if let Ok(mut upstream) = door.upstream.connect(&permit, within).await
-        && upstream.write_all(&key.encode_request()).await.is_ok()
-    {
-        let _closed = timeout(SERVER_CLOSES, upstream.read(&mut [0])).await;
+    let dialling = door.upstream.connect(&permit, within);
+    if let Ok(upstream) = door.encrypted(dialling, within).await {
+        let _told = tell(upstream, &key).await;
     }
+}
+
+/// The server closes when the signal is sent: a client that waits for our close knows that much.
+async fn tell(mut upstream: Stream, key: &CancelKey) -> io::Result<()> {
+    upstream.write_all(&key.encode_request()).await?;
+    upstream.flush().await?;
+    let _closed = timeout(SERVER_CLOSES, upstream.read(&mut [0])).await;
+    Ok(())
 }
 
 /// How long the server may take to act on a cancel.

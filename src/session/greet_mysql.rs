@@ -36,6 +36,7 @@ pub(super) async fn greet_mysql(socket: TcpStream, guest: Guest) -> Result<Knock
         server: met.greeting(),
         compression: visit.door.in_force().compression == Compression::Passthrough,
         tls: Arc::clone(&visit.gateway.tls.borrow()),
+        asks: guest.shortlist.asks_for_certificate(),
         first_byte: Instant::now() + visit.gateway.limits.borrow().first_byte,
     };
     let greeted = timeout_at(visit.deadline, mysql::greet(socket, greeting)).await;
@@ -53,9 +54,9 @@ pub(super) async fn greet_mysql(socket: TcpStream, guest: Guest) -> Result<Knock
             return Err(guest.refused(Refusal::Late, None));
         }
     };
-    if let (Some(version), Some(took)) = (greeted.tls, greeted.tls_took) {
-        meters.tls_handshake(Some(version.label()));
-        meters.phase(Phase::Tls, took);
+    if let Some(tls) = &greeted.tls {
+        meters.tls_handshake(Some(tls.version.label()));
+        meters.phase(Phase::Tls, tls.took);
     }
     meters.phase(Phase::Opening, visit.since.elapsed());
     Ok(Knock::Session(Greeted {

@@ -23,6 +23,7 @@ pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Kn
     let visit = &guest.visit;
     let greeting = postgres::Greeting {
         tls: Arc::clone(&visit.gateway.tls.borrow()),
+        asks: guest.shortlist.asks_for_certificate(),
         first_byte: visit.since + visit.gateway.limits.borrow().first_byte,
     };
     let meters = &visit.door.meters;
@@ -35,9 +36,9 @@ pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Kn
         Ok(Err(error)) => return Err(not_greeted(error, guest).await),
         Err(_late) => return Err(guest.refused(Refusal::Late, None)),
     };
-    if let (Some(version), Some(took)) = (greeted.tls, greeted.tls_took) {
-        meters.tls_handshake(Some(version.label()));
-        meters.phase(Phase::Tls, took);
+    if let Some(tls) = &greeted.tls {
+        meters.tls_handshake(Some(tls.version.label()));
+        meters.phase(Phase::Tls, tls.took);
     }
     meters.phase(Phase::Opening, visit.since.elapsed());
     Ok(match greeted.asked {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::Identify,
     meter::Phase,
-    net::Stream,
+    net::{Shown, Stream},
     protocol::{
         Conversation, Opening,
         postgres::{self, LoginError},
@@ -29,6 +29,7 @@ impl Allowed {
     pub(super) async fn login(self) -> Result<LoggedIn, Refused> {
         let Self {
             mut client,
+            shown,
             mut opening,
             mut tenure,
             turns,
@@ -36,7 +37,8 @@ impl Allowed {
         } = self;
         let logged_in = match &mut opening {
             Opening::Postgres(startup) => {
-                login_postgres(&mut client, startup, &mut tenure, &guest.visit).await
+                let legs = (&mut client, shown.as_deref());
+                login_postgres(legs, startup, &mut tenure, &guest.visit).await
             }
             Opening::Mysql(answered) => {
                 login_mysql(&mut client, answered, &mut tenure, &guest.visit).await
@@ -64,7 +66,7 @@ impl Allowed {
 }
 
 async fn login_postgres(
-    client: &mut Stream,
+    (client, _shown): (&mut Stream, Option<&Shown>),
     startup: &StartupMessage,
     tenure: &mut Tenure,
     visit: &Visit,
@@ -72,6 +74,7 @@ async fn login_postgres(
     let limits = *visit.gateway.limits.borrow();
     let deadline = Instant::now() + limits.login;
     let dialling = visit.door.upstream.connect(&tenure.permit, limits.dial);
+    let dialling = visit.door.encrypted(dialling, limits.dial);
     let mut upstream = dial(visit, dialling).await.map_err(No::told)?;
     let began = Instant::now();
     let authentication = tenure.has_to_answer(&tenure.permit);

@@ -48,7 +48,6 @@ use std::{
 
 use ipnet::IpNet;
 use tokio::{sync::watch, time::Instant};
-use tokio_rustls::rustls::ServerConfig;
 
 pub use bans::BanLine;
 pub use logins::Login;
@@ -57,11 +56,12 @@ pub use references::KeptRefusal;
 pub use roll::SessionLine;
 pub use stages::Accepted;
 pub use standing::Standing;
+pub use upstream::Unreached;
 
 use crate::{
     config::{Limits, Listener},
     meter::{ListenerMeters, Meters},
-    net::Upstream,
+    net::{DoorTls, Upstream},
     policy::TlsVersion,
 };
 use bans::Bans;
@@ -119,8 +119,8 @@ impl Door {
 /// What all sessions share. Made once by `server`, which holds the other ends of the channels.
 pub struct Gateway {
     pub standing: watch::Receiver<Standing>,
-    /// The certificate in force; taken once at each handshake, so a swap drops none.
-    pub tls: watch::Receiver<Arc<ServerConfig>>,
+    /// The certificates in force; taken once at each handshake, so a swap drops none.
+    pub tls: watch::Receiver<Arc<DoorTls>>,
     pub limits: watch::Receiver<Limits>,
     pub meters: Arc<Meters>,
     seats: Seats,
@@ -142,7 +142,7 @@ pub struct Gateway {
 impl Gateway {
     pub fn new(
         standing: watch::Receiver<Standing>,
-        tls: watch::Receiver<Arc<ServerConfig>>,
+        tls: watch::Receiver<Arc<DoorTls>>,
         limits: watch::Receiver<Limits>,
         meters: Arc<Meters>,
         record: Arc<Record>,

@@ -27,9 +27,9 @@ use super::{
 use crate::{
     config::Protocol,
     meter,
-    net::{self, Proxied, ProxiedError, Stream, kernel},
-    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion, canonical},
-    protocol::Opening,
+    net::{self, Proxied, ProxiedError, Shown, Stream, kernel},
+    policy::{Answer, Claim, Denial, Reason, Shortlist, canonical},
+    protocol::{ClientTls, Opening},
     wire::postgres::CancelKey,
 };
 
@@ -78,7 +78,7 @@ pub(super) struct Screened {
 #[derive(Debug)]
 pub(super) struct Greeted {
     pub(super) client: Stream,
-    pub(super) tls: Option<TlsVersion>,
+    pub(super) tls: Option<ClientTls>,
     pub(super) opening: Opening,
     pub(super) turns: u32,
     pub(super) guest: Guest,
@@ -88,6 +88,7 @@ pub(super) struct Greeted {
 #[derive(Debug)]
 pub(super) struct Identified {
     client: Stream,
+    shown: Option<Arc<Shown>>,
     opening: Opening,
     claim: Claim,
     /// By which the claim's certificate was judged, and the claim will be decided.
@@ -99,6 +100,8 @@ pub(super) struct Identified {
 /// + the permit and the seat, in a tenure that watches the policy.
 pub(super) struct Allowed {
     pub(super) client: Stream,
+    /// What the client has seen of us; `None` without TLS.
+    pub(super) shown: Option<Arc<Shown>>,
     pub(super) opening: Opening,
     pub(super) tenure: Tenure,
     pub(super) turns: u32,
@@ -248,12 +251,13 @@ impl Greeted {
             user: identity.user,
             database: identity.database,
             replication: identity.replication,
-            tls: self.tls,
+            tls: self.tls.as_ref().map(|tls| tls.version),
             certificate: snapshot.shown_by(&self.client).map(Arc::new),
             application: identity.application,
         };
         Identified {
             client: self.client,
+            shown: self.tls.map(|tls| tls.shown),
             opening: self.opening,
             claim,
             snapshot,
@@ -278,6 +282,7 @@ impl Identified {
                 }
                 Ok(Allowed {
                     client: self.client,
+                    shown: self.shown,
                     opening: self.opening,
                     tenure,
                     turns: self.turns,

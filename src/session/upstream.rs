@@ -1,10 +1,10 @@
 //! To the server behind the door, for one session: dial, and what a MySQL server says first. Floor 3.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{Door, refusal::Refusal, stages::Visit};
@@ -12,13 +12,37 @@ use crate::{
     config::UpstreamProxyProtocol,
     meter::Phase,
     net::{DialError, OnBehalf, Stream, announce},
-    protocol::mysql::{HearError, Unfinished},
+    protocol::{
+        mysql::{HearError, Unfinished},
+        postgres::{self, EncryptError},
+    },
 };
 
+/// Why there is no connection to the server that could be used. `Display` is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreached {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the connection to the server is not encrypted as `upstream_tls` demands: {0}")]
+    Unencrypted(#[from] EncryptError),
+    #[error("the server took the connection and did not shake hands within {0:?}")]
+    NoHandshake(Duration),
+}
+
+impl Unreached {
+    /// The metric label.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Dial(error) => error.label(),
+            Self::Unencrypted(_) | Self::NoHandshake(_) => "tls",
+        }
+    }
+}
+
 /// Waits for `dialling` and counts what came of it.
-pub(super) async fn dial(
+pub(super) async fn dial<E: Into<Unreached>>(
     visit: &Visit,
-    dialling: impl Future<Output = Result<Stream, DialError>>,
+    dialling: impl Future<Output = Result<Stream, E>>,
 ) -> Result<Stream, Refusal> {
     if visit.door.mysql.is_spared() {
         return Err(Refusal::HostBlocked);
@@ -34,6 +58,7 @@ pub(super) async fn dial(
             Ok(upstream)
         }
         Err(error) => {
+            let error = error.into();
             if meters.upstream_is_up() != Some(false) {
                 tracing::warn!(
                     event = "upstream_down",
@@ -68,6 +93,30 @@ pub(super) async fn hear(
 }
 
 impl Door {
+    /// A connection to a PostgreSQL server for the gateway's own sake, as a session would have it. The server does not log one
+    /// that ends without a startup packet.
+    ///
+    /// # Errors
+    /// A session would have none either.
+    pub async fn reach(&self, within: Duration) -> Result<Stream, Unreached> {
+        self.encrypted(self.upstream.visit(within), within).await
+    }
+
+    /// What `dialling` gives, encrypted where the way to a PostgreSQL server is to be. `within` bounds the handshake.
+    pub(super) async fn encrypted(
+        &self,
+        dialling: impl Future<Output = Result<Stream, DialError>>,
+        within: Duration,
+    ) -> Result<Stream, Unreached> {
+        let stream = dialling.await?;
+        let Some(tls) = self.upstream.tls() else {
+            return Ok(stream);
+        };
+        let encrypting = timeout(within, postgres::encrypt(stream, &tls));
+        let encrypted = encrypting.await;
+        Ok(encrypted.map_err(|_late| Unreached::NoHandshake(within))??)
+    }
+
     /// Hears a MySQL server on a connection that has just been made.
     pub(super) async fn hear(
         &self,

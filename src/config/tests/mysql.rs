@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::{
-    Compression, Listener, ProtectUpstream, Protocol, TlsFiles, UpstreamProxyProtocol, UpstreamTls,
+    Compression, Listener, Negotiation, ProtectUpstream, Protocol, TlsFiles, UpstreamProxyProtocol,
+    UpstreamTls,
 };
 
 const POSTGRES: &str =
@@ -59,6 +60,7 @@ fn every_key_of_a_mysql_listener_is_read() {
             name: "db.example.com".to_owned(),
             ca: PathBuf::from("/ca.pem"),
             identity: None,
+            negotiation: Negotiation::Request,
         },
         "the host is the name where none is given"
     );
@@ -85,6 +87,7 @@ fn a_pin_is_read_as_tools_print_it() {
                 certificate: PathBuf::from("/a"),
                 key: PathBuf::from("/b"),
             }),
+            negotiation: Negotiation::Request,
         };
         assert_eq!(listener(&keys).upstream_tls, pinned, "{pin}");
     }
@@ -134,6 +137,11 @@ fn tls_to_the_server_that_cannot_work_is_refused() {
             there,
             "{mode: verify-full, ca: /ca.pem, key: /key.pem}",
             "a certificate and its key go together",
+        ),
+        (
+            there,
+            "{mode: pin, pin: abc, negotiation: request}",
+            "`negotiation` is for postgres only",
         ),
         (
             here,

@@ -338,7 +338,19 @@ const IMPOSSIBLE_LISTENERS: &[(&str, &str)] = &[
     ),
     (
         "listen: '127.0.0.1:1', upstream: 'db:5432', upstream_tls: {mode: verify-full}",
-        "`verify-full` is not built yet for PostgreSQL",
+        "`upstream_tls` needs `ca`",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: 'db:5432', upstream_tls: {mode: verify-full, ca: /a, negotiation: first}",
+        "`first` is not a way to begin TLS",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: 'db:5432', upstream_tls: {mode: off, negotiation: direct}",
+        "`negotiation` says nothing where the mode is `off`",
+    ),
+    (
+        "listen: '127.0.0.1:1', upstream: /run/postgresql, upstream_tls: {mode: verify-full, ca: /a}",
+        "there is no TLS over a unix socket",
     ),
     (
         "listen: '127.0.0.1:1', upstream: /a, proxy_protocol: {from: [any]}",
@@ -414,6 +426,7 @@ fn a_listener_that_cannot_work_is_refused() {
         "listen: '192.0.2.1:5432', upstream: '127.0.0.1:5432'",
         "listen: '127.0.0.1:0', upstream: '[::1]:5432'",
         "listen: '127.0.0.1:1', upstream: 'db.example.com:5432', upstream_tls: {mode: off}",
+        "listen: '127.0.0.1:1', upstream: 'db.example.com:5432', upstream_tls: {mode: verify-full, ca: /a}",
     ] {
         good(&listener(keys));
     }

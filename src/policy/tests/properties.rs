@@ -110,3 +110,32 @@ fn screening_never_turns_away_whom_the_policy_admits() {
         }
     }
 }
+
+#[test]
+fn a_certificate_changes_nothing_where_none_is_asked_for() {
+    let mut dice = Dice(0x9E6D_62D0_6F6A_9A9B);
+    let (mut asked, mut same) = (0, 0);
+    for _ in 0..2000 {
+        let (rules, hosts) = (dice.rules(), dice.hosts());
+        let policy = Policy::new(rules, &hosts, 1);
+        for _ in 0..25 {
+            let (claim, now) = (dice.claim(), dice.now());
+            if policy.screen(claim.address).asks_for_certificate() {
+                asked += 1;
+                continue;
+            }
+            let bare = Claim {
+                certificate: None,
+                ..claim.clone()
+            };
+            // an observation does not spare what is revoked, and spares what was not shown
+            let spared = policy.rules().observe.is_some();
+            if !spared && claim.certificate.is_some() {
+                same += 1;
+                let both = [&claim, &bare].map(|claim| decided(&policy, claim, now));
+                assert_eq!(both[0], both[1], "{claim:?}");
+            }
+        }
+    }
+    assert!(asked > 1000 && same > 1000, "{asked} {same}");
+}

@@ -9,7 +9,6 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::rustls::ServerConfig;
 
 use super::{
     Whom,
@@ -18,9 +17,8 @@ use super::{
     unfinished::random,
 };
 use crate::{
-    net::Stream,
-    policy::TlsVersion,
-    protocol::secure::secure,
+    net::{DoorTls, Stream},
+    protocol::{ClientTls, secure::secure},
     wire::mysql::{self as wire, ClientOpening, HandshakeResponse, MAX_RESPONSE, Offer, WireError},
 };
 
@@ -31,7 +29,9 @@ pub struct Greeting<'a> {
     pub server: &'a wire::Greeting,
     /// Whether the client may compress: then nobody sees its commands.
     pub compression: bool,
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<DoorTls>,
+    /// Whether the client is asked for a certificate.
+    pub asks: bool,
     /// When a client that has sent nothing is given up.
     pub first_byte: Instant,
 }
@@ -64,10 +64,8 @@ impl Opening {
 #[derive(Debug)]
 pub struct Greeted {
     pub client: Stream,
-    pub tls: Option<TlsVersion>,
+    pub tls: Option<ClientTls>,
     pub opening: Opening,
-    /// How long the TLS handshake took.
-    pub tls_took: Option<Duration>,
     /// How long the client took to say its first word: its round trip, and its own time.
     pub answered: Duration,
     /// Round trips of the client so far, TCP's own included.
@@ -150,7 +148,6 @@ pub async fn greet(socket: TcpStream, greeting: Greeting<'_>) -> Result<Greeted,
             sequence,
             nonce: *server.nonce(),
         },
-        tls_took: None,
         answered,
         turns,
     };
@@ -171,7 +168,7 @@ pub async fn greet(socket: TcpStream, greeting: Greeting<'_>) -> Result<Greeted,
                 }
             }
             let sequence = leg.sequence();
-            let secured = secure(leg.into_stream(), greeting.tls).await;
+            let secured = secure(leg.into_stream(), &greeting.tls, greeting.asks).await;
             let secured = secured.map_err(GreetError::Tls)?;
             let mut leg = Leg::new(secured.client, sequence);
             match read_opening(&mut leg, offer.inside_tls()).await {
@@ -179,8 +176,7 @@ pub async fn greet(socket: TcpStream, greeting: Greeting<'_>) -> Result<Greeted,
                     let sequence = leg.sequence();
                     let greeted = done(leg.into_stream(), (response, sequence));
                     Ok(Greeted {
-                        tls: Some(secured.version),
-                        tls_took: Some(secured.took),
+                        tls: Some(secured.tls),
                         turns: turns + secured.turns,
                         ..greeted
                     })

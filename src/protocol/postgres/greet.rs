@@ -3,20 +3,20 @@
 //! Before TLS no byte is read beyond the request in hand: what is left in a buffer of ours would later pass for encrypted
 //! (CVE-2021-23214 and its family).
 
-use std::{io, mem::MaybeUninit, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
-    net::Stream,
-    policy::TlsVersion,
-    protocol::secure::{Secured, secure},
+    net::{DoorTls, Stream},
+    protocol::{
+        ClientTls,
+        secure::{Secured, has_more, secure},
+    },
     wire::{
         Parsed,
         postgres::{CancelKey, Opening, StartupMessage, WireError},
@@ -26,7 +26,9 @@ use crate::{
 /// What a greeting needs beside the socket.
 #[derive(Clone, Debug)]
 pub struct Greeting {
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<DoorTls>,
+    /// Whether the client is asked for a certificate.
+    pub asks: bool,
     /// When a client that has sent nothing is given up.
     pub first_byte: Instant,
 }
@@ -41,10 +43,8 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Greeted {
     pub client: Stream,
-    pub tls: Option<TlsVersion>,
+    pub tls: Option<ClientTls>,
     pub asked: Asked,
-    /// How long the TLS handshake took.
-    pub tls_took: Option<Duration>,
     /// Round trips of the client so far, TCP's own included.
     pub turns: u32,
 }
@@ -83,7 +83,7 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
         return Err(GreetError::Probe);
     }
     if first.first() == Some(&TLS_HANDSHAKE) {
-        return greet_directly(socket, greeting.tls, turns).await;
+        return greet_directly(socket, &greeting, turns).await;
     }
     // a packet that is all there is read at once
     let announced = first
@@ -115,9 +115,8 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
                 }
                 turns += 1;
                 socket.write_all(b"S").await?;
-                let secured = secure(socket, greeting.tls)
-                    .await
-                    .map_err(GreetError::Tls)?;
+                let secured = secure(socket, &greeting.tls, greeting.asks).await;
+                let secured = secured.map_err(GreetError::Tls)?;
                 return ask(secured, turns, false).await;
             }
             last @ (Opening::GssEncRequest | Opening::Cancel(_) | Opening::Startup(_)) => {
@@ -127,7 +126,6 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
                         client,
                         tls: None,
                         asked,
-                        tls_took: None,
                         turns,
                     }),
                     Err(error) => Err(GreetError::Malformed { client, error }),
@@ -140,10 +138,11 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
 /// TLS without a word before it, which has to say by ALPN what it is for.
 async fn greet_directly(
     socket: TcpStream,
-    tls: Arc<ServerConfig>,
+    greeting: &Greeting,
     turns: u32,
 ) -> Result<Greeted, GreetError> {
-    let secured = secure(socket, tls).await.map_err(GreetError::Tls)?;
+    let secured = secure(socket, &greeting.tls, greeting.asks).await;
+    let secured = secured.map_err(GreetError::Tls)?;
     if !secured.speaks_postgresql {
         let error = "a ClientHello came first, without ALPN \"postgresql\"";
         let error = io::Error::new(io::ErrorKind::InvalidData, error);
@@ -175,9 +174,8 @@ async fn ask(
         return match asked(opening) {
             Ok(asked) => Ok(Greeted {
                 client: secured.client,
-                tls: Some(secured.version),
+                tls: Some(secured.tls),
                 asked,
-                tls_took: Some(secured.took),
                 turns,
             }),
             Err(error) => Err(GreetError::Malformed {
@@ -228,15 +226,6 @@ fn asked(opening: Opening) -> Result<Asked, WireError> {
         Opening::Startup(startup) => Ok(Asked::Startup(startup)),
         Opening::Cancel(key) => Ok(Asked::Cancel(key)),
         again @ (Opening::SslRequest | Opening::GssEncRequest) => Err(again.repeated()),
-    }
-}
-
-/// Whether bytes have come that nobody has read. Asks the kernel and not the runtime, which may not have heard of them yet.
-fn has_more(socket: &TcpStream) -> io::Result<bool> {
-    match SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]) {
-        Ok(count) => Ok(count > 0),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `greet` | accept to startup packet: negotiation, TLS, the opening |
 //! | `identity` | the startup packet in the policy's words |
+//! | `encrypt` | TLS towards the server |
 //! | `login` | the startup packet to the first `ReadyForQuery`, relayed message by message |
 //! | `exchange` | who may say what during a login: pure |
 //! | `conversation` | what stands open in a session, from message headers alone |
@@ -12,6 +13,7 @@
 //! Nothing here decides who may come in, and nothing has a deadline of its own but the first byte: the caller bounds each call.
 
 mod conversation;
+mod encrypt;
 mod exchange;
 mod greet;
 mod identity;
@@ -19,6 +21,7 @@ mod login;
 mod refuse;
 
 pub use conversation::Conversation;
+pub use encrypt::{EncryptError, encrypt};
 pub use exchange::{Exchange, Fault, Step};
 pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
 pub use identity::identity;
