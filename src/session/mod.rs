@@ -22,6 +22,7 @@ mod login;
 mod login_mysql;
 mod logins;
 mod mysql_server;
+mod postgres_server;
 mod record;
 mod references;
 mod refusal;
@@ -51,12 +52,12 @@ use tokio::{sync::watch, time::Instant};
 
 pub use bans::BanLine;
 pub use logins::Login;
+pub use postgres_server::Unreached;
 pub use record::{AUDIT, AUDIT_ONLY, Record};
 pub use references::KeptRefusal;
 pub use roll::SessionLine;
 pub use stages::Accepted;
 pub use standing::Standing;
-pub use upstream::Unreached;
 
 use crate::{
     config::{Limits, Listener},

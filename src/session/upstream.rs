@@ -1,43 +1,19 @@
 //! To the server behind the door, for one session: dial, and what a MySQL server says first. Floor 3.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
-use super::{Door, refusal::Refusal, stages::Visit};
+use super::{Door, postgres_server::Unreached, refusal::Refusal, stages::Visit};
 use crate::{
     config::UpstreamProxyProtocol,
     meter::Phase,
-    net::{DialError, OnBehalf, Stream, announce},
-    protocol::{
-        mysql::{HearError, Unfinished},
-        postgres::{self, EncryptError},
-    },
+    net::{OnBehalf, Stream, announce},
+    protocol::mysql::{HearError, Unfinished},
 };
-
-/// Why there is no connection to the server that could be used. `Display` is for the log.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreached {
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    #[error("the connection to the server is not encrypted as `upstream_tls` demands: {0}")]
-    Unencrypted(#[from] EncryptError),
-    #[error("the server took the connection and did not shake hands within {0:?}")]
-    NoHandshake(Duration),
-}
-
-impl Unreached {
-    /// The metric label.
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Dial(error) => error.label(),
-            Self::Unencrypted(_) | Self::NoHandshake(_) => "tls",
-        }
-    }
-}
 
 /// Waits for `dialling` and counts what came of it.
 pub(super) async fn dial<E: Into<Unreached>>(
@@ -93,30 +69,6 @@ pub(super) async fn hear(
 }
 
 impl Door {
-    /// A connection to a PostgreSQL server for the gateway's own sake, as a session would have it. The server does not log one
-    /// that ends without a startup packet.
-    ///
-    /// # Errors
-    /// A session would have none either.
-    pub async fn reach(&self, within: Duration) -> Result<Stream, Unreached> {
-        self.encrypted(self.upstream.visit(within), within).await
-    }
-
-    /// What `dialling` gives, encrypted where the way to a PostgreSQL server is to be. `within` bounds the handshake.
-    pub(super) async fn encrypted(
-        &self,
-        dialling: impl Future<Output = Result<Stream, DialError>>,
-        within: Duration,
-    ) -> Result<Stream, Unreached> {
-        let stream = dialling.await?;
-        let Some(tls) = self.upstream.tls() else {
-            return Ok(stream);
-        };
-        let encrypting = timeout(within, postgres::encrypt(stream, &tls));
-        let encrypted = encrypting.await;
-        Ok(encrypted.map_err(|_late| Unreached::NoHandshake(within))??)
-    }
-
     /// Hears a MySQL server on a connection that has just been made.
     pub(super) async fn hear(
         &self,

@@ -25,7 +25,11 @@ const ONLY: &[(&str, &[&str])] = &[
     // the gateway's own connections, and a server that need not prove who it is: never for a client
     (
         "upstream.visit(",
-        &["cli/check_mysql.rs", "session/mysql_server.rs"],
+        &[
+            "cli/check_mysql.rs",
+            "session/mysql_server.rs",
+            "session/postgres_server.rs",
+        ],
     ),
     (
         "UpstreamTls::for_a_look",
