@@ -32,6 +32,7 @@ mod spoken;
 mod texts;
 mod upstream_tls;
 mod values;
+mod verifiers;
 mod walk;
 mod warnings;
 
@@ -50,6 +51,7 @@ pub use settings::{
 };
 pub use spoken::{spoken_length, spoken_network};
 pub use texts::{List, Lists, Texts};
+pub use verifiers::{Usual, Verifiers, VerifiersError};
 
 #[cfg(test)]
 mod tests;

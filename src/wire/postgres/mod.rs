@@ -9,9 +9,11 @@ mod frames;
 mod messages;
 mod opening;
 mod startup;
+mod verifier;
 
 pub use error::{ErrorForm, ErrorResponse, WireError};
 pub use frames::{Frame, Frames};
 pub use messages::{Authentication, Garbled, Message, Sqlstate, TransactionStatus};
 pub use opening::{CancelKey, MAX_OPENING, Opening};
 pub use startup::{ProtocolVersion, Replication, StartupMessage};
+pub use verifier::{MAX_ITERATIONS, MAX_SALT, NotAVerifier, Verifier};
