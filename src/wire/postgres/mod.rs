@@ -8,6 +8,7 @@ mod error;
 mod frames;
 mod messages;
 mod opening;
+pub mod sasl;
 mod startup;
 mod verifier;
 
