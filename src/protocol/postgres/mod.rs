@@ -8,6 +8,7 @@
 //! | `login` | the startup packet to the first `ReadyForQuery`, relayed message by message |
 //! | `exchange` | who may say what during a login: pure |
 //! | `conversation` | what stands open in a session, from message headers alone |
+//! | `scram` | the proof of a password, from both sides: pure |
 //! | `refuse` | the codes of a no |
 //!
 //! Nothing here decides who may come in, and nothing has a deadline of its own but the first byte: the caller bounds each call.
@@ -19,6 +20,7 @@ mod greet;
 mod identity;
 mod login;
 mod refuse;
+pub mod scram;
 
 pub use conversation::Conversation;
 pub use encrypt::{EncryptError, encrypt};
