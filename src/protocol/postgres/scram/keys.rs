@@ -19,7 +19,7 @@ pub struct ClientKey(Zeroizing<[u8; 32]>);
 
 /// What makes up verifiers of users who have none, always the same for the same user. Kept by the gateway.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<[u8; Secret::SIZE]>);
+pub struct Secret(Zeroizing<[u8; Self::SIZE]>);
 
 impl Secret {
     /// In bytes.
