@@ -57,3 +57,4 @@ mod service;
 mod starting;
 mod storm;
 mod temporary;
+mod upstream_tls;

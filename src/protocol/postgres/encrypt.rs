@@ -34,6 +34,11 @@ pub enum EncryptError {
         "the server does not say that it speaks PostgreSQL, as it must where nobody has asked for TLS"
     )]
     OtherProtocol,
+    /// Where nobody has asked for it.
+    #[error(
+        "the server closed the connection at the first byte of TLS: before PostgreSQL 17 it has to be asked (`negotiation: request`)"
+    )]
+    NotDirect,
     #[error(transparent)]
     Handshake(#[from] SecureError),
     #[error("the server's socket broke: {0}")]
@@ -47,7 +52,7 @@ pub enum EncryptError {
 pub async fn encrypt(stream: Stream, tls: &UpstreamTls) -> Result<Stream, EncryptError> {
     match tls.negotiation() {
         Negotiation::Direct => {
-            let stream = tls.secure(stream).await?;
+            let stream = tls.secure(stream).await.map_err(EncryptError::of_direct)?;
             if stream.agreed_protocol() == Some(ALPN) {
                 Ok(stream)
             } else {
@@ -60,6 +65,22 @@ pub async fn encrypt(stream: Stream, tls: &UpstreamTls) -> Result<Stream, Encryp
             };
             ask(&mut socket).await?;
             Ok(tls.secure(Stream::Tcp(socket)).await?)
+        }
+    }
+}
+
+impl EncryptError {
+    fn of_direct(error: SecureError) -> Self {
+        match error {
+            SecureError::Handshake(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Self::NotDirect
+            }
+            error => Self::Handshake(error),
         }
     }
 }
@@ -81,3 +102,7 @@ async fn ask(socket: &mut TcpStream) -> Result<(), EncryptError> {
 
 /// `SSLRequest`.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f];
+
+#[cfg(test)]
+#[path = "encrypt_tests.rs"]
+mod tests;
