@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::SystemTime};
 
 use super::{
-    Certificate, Claim, Condition, Denial, Deny, From, Names, Origin, Policy, Reason, Validity,
+    Certificate, Claim, Condition, Denial, Deny, Names, Origin, Policy, Reason, Validity,
     canonical,
     origin::{Case, Fit},
 };
@@ -99,6 +99,15 @@ impl Room for Unlimited {
 /// [`Policy::decide_cancel`] makes one.
 #[derive(Debug)]
 pub struct CancelPermit(());
+
+/// The session that a cancel request is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancelled<'a> {
+    /// The name of the origin that admits it, or [`NO_ORIGIN`].
+    pub origin: &'a str,
+    /// Where it comes from.
+    pub address: IpAddr,
+}
 
 /// Whether a session is to begin, or is there and is decided again: that one may live on answers of DNS that are too old to let
 /// another in.
@@ -234,15 +243,17 @@ impl Policy {
         Ok((permit, room.spare(None, claim)))
     }
 
-    /// Whether a cancel request from this address may go to the database. `session` is the origin of the session that the
-    /// key belongs to, where this gateway knows it: it may pass from an address that mentions that origin, or with the proof that
-    /// the origin asks for. An unknown key may pass only from an address that some origin mentions.
+    /// Whether a cancel request from this address may go to the database. `session` is the one that the key belongs to, where it is
+    /// known; `certificate` is the cancel's own.
+    ///
+    /// Who cancels a session must be where its origin's clients are. Where the origin asks for a proof, an address of it proves
+    /// little, and old clients show no certificate with a cancel: there it must come from the session's own address.
     pub fn decide_cancel(
         &self,
         address: IpAddr,
         certificate: Option<&Certificate>,
         now: SystemTime,
-        session: Option<&str>,
+        session: Option<Cancelled<'_>>,
     ) -> Option<CancelPermit> {
         let address = canonical(address);
         let denied = self
@@ -250,40 +261,23 @@ impl Policy {
             .any(|deny| deny.users.is_empty() && deny.names_certificate(certificate));
         let fits = match session {
             None => self.screen(address).is_mentioned(),
-            Some(NO_ORIGIN) => {
+            Some(session) if session.origin == NO_ORIGIN => {
                 let observe = self.rules.observe.as_ref();
                 observe.is_some_and(|observe| now < observe.until && observe.covers(address))
             }
-            Some(name) => self.may_cancel_for(name, address, certificate, now),
+            Some(session) => self.may_cancel(session, address),
         };
         (fits && !denied).then_some(CancelPermit(()))
     }
 
-    fn may_cancel_for(
-        &self,
-        name: &str,
-        address: IpAddr,
-        certificate: Option<&Certificate>,
-        now: SystemTime,
-    ) -> bool {
-        let Some((index, origin)) = self.named(name) else {
-            return false;
-        };
-        let mut by_address = self
-            .covering(address)
-            .filter(|(_, entry)| entry.rule == index);
-        let proved = || {
-            origin.proof.as_ref().is_some_and(|proof| {
-                certificate.is_some_and(|shown| {
-                    shown.validity_at(now) == Validity::Valid && proof.names(shown)
-                })
-            })
-        };
-        match by_address.next() {
-            Some((_, entry)) if entry.mentions => true,
-            Some(_) => proved(),
-            None => origin.from.contains(&From::Any) && proved(),
-        }
+    fn may_cancel(&self, session: Cancelled<'_>, address: IpAddr) -> bool {
+        self.named(session.origin).is_some_and(|(index, origin)| {
+            if origin.proof.is_some() {
+                return address == canonical(session.address);
+            }
+            self.covering(address)
+                .any(|(_, entry)| entry.rule == index && entry.mentions)
+        })
     }
 
     /// The deny rule that hits the claim.

@@ -285,7 +285,10 @@ fn a_cancel_comes_from_where_the_session_may_come_from() {
             deny("bad-user", &["10.0.0.8"], &["x"]),
         ],
     ));
-    let net = "net";
+    let net = Cancelled {
+        origin: "net",
+        address: "10.0.0.2".parse().unwrap(),
+    };
     let asked = |address: &str, session| {
         policy
             .decide_cancel(address.parse().unwrap(), None, at(NOON), session)
@@ -303,6 +306,41 @@ fn a_cancel_comes_from_where_the_session_may_come_from() {
         "a denied address cancels nothing"
     );
     assert!(asked("10.0.0.8", Some(net)), "a cancel names no user");
+}
+
+#[test]
+fn where_a_proof_is_asked_for_a_cancel_comes_from_the_sessions_own_address() {
+    let proof = || {
+        Some(Proof {
+            sha256: Some([7; 32]),
+            ..Proof::default()
+        })
+    };
+    let net = Origin {
+        proof: proof(),
+        ..origin("net", &["10.0.0.0/8"])
+    };
+    let any = Origin {
+        proof: proof(),
+        ..origin("any", &["any"])
+    };
+    let denied = deny("bad", &["192.0.2.9"], &[]);
+    let policy = samples::policy(rules(vec![net, any], vec![denied]));
+    let asked = |address: &str, origin, session: &str| {
+        let session = Cancelled {
+            origin,
+            address: session.parse().unwrap(),
+        };
+        let address = address.parse().unwrap();
+        let permit = policy.decide_cancel(address, None, at(NOON), Some(session));
+        permit.is_some()
+    };
+    assert!(asked("10.0.0.1", "net", "10.0.0.1"));
+    assert!(!asked("10.0.0.2", "net", "10.0.0.1"), "the same origin");
+    assert!(asked("::ffff:192.0.2.1", "any", "192.0.2.1"));
+    assert!(!asked("192.0.2.2", "any", "192.0.2.1"));
+    assert!(!asked("192.0.2.9", "any", "192.0.2.9"), "deny applies");
+    assert!(!asked("10.0.0.1", "gone", "10.0.0.1"));
 }
 
 #[test]

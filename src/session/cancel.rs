@@ -21,7 +21,11 @@ use super::{
     stages::Cancelling,
     standing::Snapshot,
 };
-use crate::{net::Stream, policy::Permit, wire::postgres::CancelKey};
+use crate::{
+    net::Stream,
+    policy::{Cancelled, Permit},
+    wire::postgres::CancelKey,
+};
 
 impl Cancelling {
     /// Forwards the request if it may pass, and closes. What became of it is only counted: an answer would tell which keys exist.
@@ -43,7 +47,10 @@ impl Cancelling {
             self.guest.visit.address,
             shown.as_ref(),
             SystemTime::now(),
-            session.as_deref(),
+            session.as_ref().map(|owner| Cancelled {
+                origin: &owner.origin,
+                address: owner.address,
+            }),
         );
         let permit = permit.ok_or("refused")?;
         // who guesses keys is slowed down; who knows one is not

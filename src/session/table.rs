@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,10 +26,18 @@ struct Sessions {
 
 struct Entry {
     key: CancelKey,
-    /// The name of the origin that admits the session.
-    origin: Arc<str>,
+    owner: Owner,
     /// Tells an entry from a later one under the same number: a restarted server deals numbers anew.
     number: u64,
+}
+
+/// Whose a key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// The name of the origin that admits the session.
+    pub(super) origin: Arc<str>,
+    /// Where the session comes from.
+    pub(super) address: IpAddr,
 }
 
 /// A session's line in the table; it goes when dropped.
@@ -40,15 +49,11 @@ pub(super) struct Registration {
 }
 
 impl SessionTable {
-    pub(super) fn register(self: &Arc<Self>, key: CancelKey, origin: &str) -> Registration {
+    pub(super) fn register(self: &Arc<Self>, key: CancelKey, owner: Owner) -> Registration {
         let mut sessions = self.lock();
         sessions.made += 1;
         let (process, number) = (key.process, sessions.made);
-        let entry = Entry {
-            key,
-            origin: origin.into(),
-            number,
-        };
+        let entry = Entry { key, owner, number };
         sessions.by_process.insert(process, entry);
         Registration {
             table: Arc::clone(self),
@@ -57,11 +62,11 @@ impl SessionTable {
         }
     }
 
-    /// The origin of the session that the key belongs to, if this gateway knows it.
-    pub(super) fn owner(&self, key: &CancelKey) -> Option<Arc<str>> {
+    /// Whose session the key belongs to, if this gateway knows it.
+    pub(super) fn owner(&self, key: &CancelKey) -> Option<Owner> {
         let sessions = self.lock();
         let entry = sessions.by_process.get(&key.process)?;
-        entry.key.fits(key).then(|| Arc::clone(&entry.origin))
+        entry.key.fits(key).then(|| entry.owner.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
@@ -81,9 +86,9 @@ impl Registration {
     pub(super) fn move_to(&self, origin: &str) {
         if let Some(entry) = self.table.lock().by_process.get_mut(&self.process)
             && entry.number == self.number
-            && *entry.origin != *origin
+            && *entry.owner.origin != *origin
         {
-            entry.origin = origin.into();
+            entry.owner.origin = origin.into();
         }
     }
 }
@@ -101,7 +106,7 @@ impl Drop for Registration {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
-            .field("origin", &self.origin)
+            .field("owner", &self.owner)
             .finish_non_exhaustive()
     }
 }
@@ -117,16 +122,23 @@ mod tests {
         }
     }
 
+    fn of(origin: &str) -> Owner {
+        Owner {
+            origin: origin.into(),
+            address: "192.0.2.7".parse().unwrap(),
+        }
+    }
+
     #[test]
     fn a_key_is_known_as_long_as_its_session_lives_and_only_whole() {
         let table = Arc::new(SessionTable::default());
-        let session = table.register(key(7, b"abcd"), "shop");
-        assert_eq!(&*table.owner(&key(7, b"abcd")).unwrap(), "shop");
+        let session = table.register(key(7, b"abcd"), of("shop"));
+        assert_eq!(table.owner(&key(7, b"abcd")), Some(of("shop")));
         assert!(table.owner(&key(7, b"abce")).is_none());
         assert!(table.owner(&key(7, b"abc")).is_none());
         assert!(table.owner(&key(8, b"abcd")).is_none());
         session.move_to("blog");
-        assert_eq!(&*table.owner(&key(7, b"abcd")).unwrap(), "blog");
+        assert_eq!(table.owner(&key(7, b"abcd")), Some(of("blog")));
         drop(session);
         assert!(table.owner(&key(7, b"abcd")).is_none());
     }
@@ -134,8 +146,8 @@ mod tests {
     #[test]
     fn the_end_of_an_old_session_leaves_a_new_one_with_its_number_alone() {
         let table = Arc::new(SessionTable::default());
-        let old = table.register(key(7, b"abcd"), "shop");
-        let _new = table.register(key(7, b"wxyz"), "shop");
+        let old = table.register(key(7, b"abcd"), of("shop"));
+        let _new = table.register(key(7, b"wxyz"), of("shop"));
         drop(old);
         assert!(table.owner(&key(7, b"wxyz")).is_some());
     }

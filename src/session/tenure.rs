@@ -20,7 +20,7 @@ use super::{
     roll::Enrolled,
     seats::{Reserve, Resettle, Seat},
     standing::{Notice, Snapshot, Standing},
-    table::Registration,
+    table::{Owner, Registration},
     term::Term,
 };
 use crate::{
@@ -415,7 +415,11 @@ impl Tenure {
 
     /// Enters the session in the table, so that cancels for it are held against its origin.
     pub(super) fn register(&mut self, key: CancelKey) {
-        let registration = self.door.sessions.register(key, self.permit.name());
+        let owner = Owner {
+            origin: self.permit.name().into(),
+            address: self.claim.address,
+        };
+        let registration = self.door.sessions.register(key, owner);
         self.registration = Some(Box::new(registration));
     }
 

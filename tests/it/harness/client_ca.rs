@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tempfile::TempDir;
 
 use super::{
-    Account, Ended, Login,
+    Account, Ended, Login, Raw,
     gateway::{Plan, doorward},
     process::run,
+    tls,
 };
 
 /// A CA of a test's own. Its folder goes with it.
@@ -97,6 +99,16 @@ impl Login {
     pub(crate) fn showing(self, shown: &Shown) -> Self {
         self.with("PGSSLCERT", &shown.certificate.display().to_string())
             .with("PGSSLKEY", &shown.key.display().to_string())
+    }
+}
+
+impl Raw {
+    /// After an `SSLRequest`, with a certificate.
+    pub(crate) fn showing(source: [u8; 4], port: u16, shown: &Shown) -> Self {
+        let chain = CertificateDer::pem_file_iter(&shown.certificate).unwrap();
+        let chain = chain.map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&shown.key).unwrap();
+        Self::encrypted_by(source, port, tls::client_showing(chain, key))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_rustls::{
@@ -34,12 +34,8 @@ pub(crate) fn client_with(
     protocols: &[&str],
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(Authority::shared().root()).unwrap() {
-        roots.add(root.unwrap()).unwrap();
-    }
     let mut config = ClientConfig::builder_with_protocol_versions(versions)
-        .with_root_certificates(roots)
+        .with_root_certificates(roots())
         .with_no_client_auth();
     config.alpn_protocols = protocols
         .iter()
@@ -48,13 +44,34 @@ pub(crate) fn client_with(
     Arc::new(config)
 }
 
+/// Trusts the same, and shows a certificate.
+pub(crate) fn client_showing(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder().with_root_certificates(roots());
+    Arc::new(config.with_client_auth_cert(chain, key).unwrap())
+}
+
+fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(Authority::shared().root()).unwrap() {
+        roots.add(root.unwrap()).unwrap();
+    }
+    roots
+}
+
 impl Raw {
     /// `SSLRequest`, `S`, handshake.
     pub(crate) fn encrypted(source: [u8; 4], port: u16) -> Self {
+        Self::encrypted_by(source, port, client(&[]))
+    }
+
+    pub(crate) fn encrypted_by(source: [u8; 4], port: u16, config: Arc<ClientConfig>) -> Self {
         let mut raw = Self::connect_from(source, port);
         raw.send(&SSL_REQUEST);
         assert_eq!(raw.byte(), b'S');
-        raw.handshake(client(&[])).unwrap().0
+        raw.handshake(config).unwrap().0
     }
 
     /// The handshake on a socket on which it is due; the certificate's fingerprint bytes and the version come along.
