@@ -8,17 +8,17 @@ use std::{
 };
 
 use super::{
-    CheckArgs, Exit, Format, Global, Output, check_diff::Differences, check_mysql,
-    checked::Checked, hosts,
+    CheckArgs, Exit, Format, Global, Output, check_diff::Differences, check_machine, check_mysql,
+    check_postgres, checked::Checked, hosts,
 };
 use crate::{
-    config::{self, Listener, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
+    config::{self, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
     net::{
         ClientTrust, Families, Fingerprint, bind,
         resolver::Resolved,
         tls::{Identity, TlsError},
     },
-    policy::Policy,
+    policy::{Policy, Rules},
     server::{
         self,
         control::{self, Answer, Request},
@@ -84,7 +84,7 @@ fn check_loaded(
         resolved = hosts::look_up(rules.hosts(), &settings.resolver);
         checked.problems.extend(names(&resolved, file));
         checked.problems.extend(unused(running.as_deref(), file));
-        let around = surroundings(&settings, file, running.is_some());
+        let around = surroundings(&settings, &rules, file, running.is_some());
         checked.problems.extend(around);
     }
     let now = SystemTime::now();
@@ -176,8 +176,9 @@ fn summary(loaded: &Loaded) -> String {
 }
 
 /// What the file names and the machine has. Another host's state is never an error: it may be well tomorrow.
-fn surroundings(settings: &Settings, file: &Path, running: bool) -> Vec<Problem> {
+fn surroundings(settings: &Settings, rules: &Rules, file: &Path, running: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut said = check_machine::bridges(rules);
     if let Some(files) = &settings.tls.files {
         problems.extend(certificate(&files.certificate, &files.key, file));
     }
@@ -202,14 +203,16 @@ fn surroundings(settings: &Settings, file: &Path, running: bool) -> Vec<Problem>
         }
         for listener in &settings.listeners {
             match listener.protocol {
-                Protocol::Postgres => problems.extend(upstream(listener, file).await),
+                Protocol::Postgres => said.extend(check_postgres::server(listener, rules).await),
                 Protocol::Mysql => {
                     let about = check_mysql::server(listener, own_certificate(settings));
-                    problems.extend(about.await.into_iter().map(|said| said.in_file(file)));
+                    said.extend(about.await);
                 }
             }
+            said.extend(check_machine::past_the_gateway(listener, settings).await);
         }
     });
+    problems.extend(said.into_iter().map(|said| said.in_file(file)));
     problems
 }
 
@@ -298,21 +301,6 @@ fn port(address: SocketAddr, families: Families, file: &Path) -> Option<Problem>
     Some(problem(Severity::Warning, Some("W-PORT"), file, message))
 }
 
-async fn upstream(listener: &Listener, file: &Path) -> Option<Problem> {
-    let upstream = server::upstream(listener);
-    let reached = match upstream.refresh().await {
-        Ok(()) => upstream.probe(PATIENCE).await.map(|_round_trip| ()),
-        Err(error) => Err(error),
-    };
-    let message = format!("the database does not answer: {}", reached.err()?);
-    Some(problem(
-        Severity::Warning,
-        Some("W-UPSTREAM"),
-        file,
-        message,
-    ))
-}
-
 fn problem(
     severity: Severity,
     code: Option<&'static str>,
@@ -334,8 +322,6 @@ fn problem(
 const UNUSED: Duration = Duration::from_secs(42 * 24 * 60 * 60);
 /// How long before its end a revocation list is warned of.
 const LIST_SOON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// For one database.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 #[path = "check_tests.rs"]

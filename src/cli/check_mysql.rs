@@ -2,28 +2,18 @@
 //!
 //! Every look ends as a login that fails, so that the server counts nothing against this host.
 
-use std::{io, path::Path, time::Duration};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::said::{Said, unusable};
 use crate::{
-    config::{Listener, Problem, Severity, UpstreamProxyProtocol},
-    net::{
-        DialError, Fingerprint, OnBehalf, Stream, Upstream, UpstreamTls, announce, tls::TlsError,
-    },
+    config::{Listener, UpstreamProxyProtocol},
+    net::{DialError, Fingerprint, OnBehalf, Stream, Upstream, UpstreamTls, announce},
     protocol::mysql::{self, EncryptError, HearError, Look, LookError, OnHeader},
     server,
     wire::mysql::Flavor,
 };
-
-/// Something to tell about a server.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    severity: Severity,
-    code: Option<&'static str>,
-    message: String,
-    hint: Option<String>,
-}
 
 /// Why a server could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -70,43 +60,6 @@ pub(super) async fn server(listener: &Listener, ours: Option<Fingerprint>) -> Ve
     said
 }
 
-impl Said {
-    fn warning(code: &'static str, message: String) -> Self {
-        Self {
-            severity: Severity::Warning,
-            code: Some(code),
-            message,
-            hint: None,
-        }
-    }
-
-    fn note(message: String) -> Self {
-        Self {
-            severity: Severity::Note,
-            code: None,
-            message,
-            hint: None,
-        }
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    pub(super) fn in_file(self, file: &Path) -> Problem {
-        Problem {
-            severity: self.severity,
-            message: self.message,
-            source: file.display().to_string(),
-            place: None,
-            label: None,
-            hint: self.hint,
-            code: self.code,
-        }
-    }
-}
-
 async fn visit(
     upstream: &Upstream,
     header: Option<OnBehalf>,
@@ -129,22 +82,6 @@ async fn behind_unix(upstream: &Upstream) -> Option<Fingerprint> {
     }
     let shown = timeout(PATIENCE, mysql::certificate_behind(stream)).await;
     shown.ok()?.ok()?
-}
-
-fn unusable(error: &TlsError) -> Said {
-    let message = format!("`upstream_tls` cannot be used: {error}");
-    // the daemon's user may read what this one may not
-    if let TlsError::Unreadable { error, .. } = error
-        && error.kind() == io::ErrorKind::PermissionDenied
-    {
-        return Said::warning("W-UNREADABLE", message);
-    }
-    Said {
-        severity: Severity::Error,
-        code: None,
-        message,
-        hint: None,
-    }
 }
 
 fn unreached(error: &Unseen) -> Said {
@@ -256,7 +193,7 @@ const HOST_NOT_PRIVILEGED: u16 = 1130;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::SecureError;
+    use crate::{config::Severity, net::SecureError};
 
     fn seen(verdict: u16, greeted: Duration) -> Look {
         Look {
@@ -275,20 +212,19 @@ mod tests {
         Unseen::Look(LookError::Unheard(HearError::Refused { errno, payload }))
     }
 
-    fn words(said: &Said) -> String {
-        let hint = said.hint.as_deref().unwrap_or_default();
-        format!("{} / {hint}", said.message)
-    }
-
     #[test]
     fn a_refusal_before_the_greeting_is_told_with_what_ends_it() {
         let blocked = unreached(&refused(1129));
         assert_eq!(blocked.code, Some("W-BLOCKED"));
-        assert!(words(&blocked).contains("FLUSH HOSTS"));
-        assert!(words(&unreached(&refused(1130))).contains("upstream_proxy_protocol"));
-        assert!(words(&unreached(&refused(1040))).contains("error 1040"));
+        assert!(blocked.words().contains("FLUSH HOSTS"));
+        assert!(
+            unreached(&refused(1130))
+                .words()
+                .contains("upstream_proxy_protocol")
+        );
+        assert!(unreached(&refused(1040)).words().contains("error 1040"));
         let plain = Unseen::Look(EncryptError::NotOffered.into());
-        assert!(words(&unreached(&plain)).contains("ssl_cert"));
+        assert!(unreached(&plain).words().contains("ssl_cert"));
         let broken = Unseen::Look(EncryptError::from(SecureError::NotTcp).into());
         assert_eq!(unreached(&broken).code, Some("W-UPSTREAM-TLS"));
     }
@@ -297,12 +233,17 @@ mod tests {
     fn a_header_that_is_not_taken_is_told_with_the_statement_that_allows_it() {
         let told = |errno| header(Ok(seen(errno, Duration::ZERO)));
         assert_eq!(told(1045), None);
-        let allow = words(&told(1130).unwrap());
+        let allow = told(1130).unwrap().words();
         assert!(
             allow.contains("SET GLOBAL proxy_protocol_networks"),
             "{allow}"
         );
-        assert!(words(&told(1156).unwrap()).contains("`upstream_proxy_protocol: off`"));
+        assert!(
+            told(1156)
+                .unwrap()
+                .words()
+                .contains("`upstream_proxy_protocol: off`")
+        );
         assert!(told(1040).is_some());
         assert!(header(Err(Unseen::Silent)).is_some());
     }
@@ -315,7 +256,7 @@ mod tests {
         for ours in [None, Some(other)] {
             let differs = zero_configuration("11.8.2", theirs, ours);
             assert_eq!(differs.severity, Severity::Note);
-            assert!(words(&differs).contains("The certificate is NOT trusted"));
+            assert!(differs.words().contains("The certificate is NOT trusted"));
         }
     }
 
@@ -323,6 +264,6 @@ mod tests {
     fn a_greeting_that_waits_for_a_name_server_is_told() {
         assert_eq!(slow(&seen(1045, Duration::from_millis(900))), None);
         let late = slow(&seen(1045, Duration::from_millis(5100))).unwrap();
-        assert!(words(&late).contains("5.1s") && words(&late).contains("skip_name_resolve"));
+        assert!(late.words().contains("5.1s") && late.words().contains("skip_name_resolve"));
     }
 }

@@ -6,7 +6,14 @@
     reason = "these calls have no safe wrapper; each block is one call on memory owned here"
 )]
 
-use std::{io, mem, os::fd::AsRawFd, time::Duration};
+use std::{
+    ffi::CStr,
+    io, mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsRawFd,
+    ptr,
+    time::Duration,
+};
 
 use tokio::net::{TcpStream, UnixStream};
 
@@ -114,11 +121,52 @@ pub fn host_name() -> Option<String> {
     // SAFETY: writes at most `name.len()` bytes to `name`, which outlives the call.
     let answer = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
     ok(answer).ok()?;
-    let text = std::ffi::CStr::from_bytes_until_nul(&name).ok()?;
+    let text = CStr::from_bytes_until_nul(&name).ok()?;
     text.to_str()
         .ok()
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
+}
+
+/// The addresses of this machine, with the names of their interfaces.
+pub fn addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    let mut first: *mut libc::ifaddrs = ptr::null_mut();
+    // SAFETY: writes the head of a list to `first`, which outlives the call.
+    ok(unsafe { libc::getifaddrs(&raw mut first) })?;
+    let (mut found, mut next) = (Vec::new(), first);
+    // SAFETY: each entry is the kernel's own list, alive until `freeifaddrs`; null ends it.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        next = entry.ifa_next;
+        // SAFETY: the name is a string that ends in zero, in the same list.
+        let name = unsafe { CStr::from_ptr(entry.ifa_name) };
+        // SAFETY: null, or an address as long as its family says.
+        if let Some(address) = unsafe { address(entry.ifa_addr) } {
+            found.push((name.to_string_lossy().into_owned(), address));
+        }
+    }
+    // SAFETY: the list that was given above, once.
+    unsafe { libc::freeifaddrs(first) };
+    Ok(found)
+}
+
+/// # Safety
+/// `address` is null, or points to a socket address that is as long as its family says.
+unsafe fn address(address: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: as the caller promises.
+    let family = unsafe { address.as_ref() }?.sa_family;
+    match i32::from(family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is an IPv4 address.
+            let v4 = unsafe { address.cast::<libc::sockaddr_in>().read_unaligned() };
+            Some(Ipv4Addr::from_bits(u32::from_be(v4.sin_addr.s_addr)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that this is an IPv6 address.
+            let v6 = unsafe { address.cast::<libc::sockaddr_in6>().read_unaligned() };
+            Some(Ipv6Addr::from(v6.sin6_addr.s6_addr).into())
+        }
+        _ => None,
+    }
 }
 
 fn ok(answer: libc::c_int) -> io::Result<()> {

@@ -164,7 +164,7 @@ fn unknown_keys_of_strangers_open_nothing_and_of_others_pass_a_budget() {
     assert!(gateway.metric("doorward_cancels_total", &[("result", "limited")]) >= 1.0);
 }
 
-/// In clear, after an SSLRequest, and by direct TLS.
+/// In clear, after an `SSLRequest`, and by direct TLS.
 fn ways(port: u16) -> [Raw; 3] {
     let direct = Raw::connect(port).handshake(tls::client(&["postgresql"]));
     [

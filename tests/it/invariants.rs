@@ -26,7 +26,9 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "upstream.visit(",
         &[
+            "cli/check_machine.rs",
             "cli/check_mysql.rs",
+            "cli/check_postgres.rs",
             "session/mysql_server.rs",
             "session/postgres_server.rs",
         ],

@@ -16,6 +16,7 @@ mod balancers;
 mod bans;
 mod cancels;
 mod certificates;
+mod checks;
 mod clients_work;
 mod connect;
 mod corpus;

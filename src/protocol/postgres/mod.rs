@@ -9,6 +9,7 @@
 //! | `exchange` | who may say what during a login: pure |
 //! | `conversation` | what stands open in a session, from message headers alone |
 //! | `scram` | the proof of a password, from both sides: pure |
+//! | `look` | how a server receives somebody, for `doorward check` |
 //! | `refuse` | the codes of a no |
 //!
 //! Nothing here decides who may come in, and nothing has a deadline of its own but the first byte: the caller bounds each call.
@@ -19,6 +20,7 @@ mod exchange;
 mod greet;
 mod identity;
 mod login;
+mod look;
 mod refuse;
 pub mod scram;
 
@@ -28,6 +30,7 @@ pub use exchange::{Exchange, Fault, Step};
 pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
 pub use identity::identity;
 pub use login::{LoggedIn, LoginError, Terms, is_private, login};
+pub use look::{LookError, Reception, is_postgres, look};
 pub use refuse::{farewell, sqlstate};
 
 pub use super::last_words::refuse;

@@ -53,6 +53,21 @@ pub struct StartupMessage {
 }
 
 impl StartupMessage {
+    /// One of our own, of protocol 3.0.
+    ///
+    /// # Errors
+    /// As of one that a client sends.
+    pub fn new(parameters: &[(&str, &str)]) -> Result<Self, WireError> {
+        let version = ProtocolVersion { major: 3, minor: 0 };
+        let mut body = Vec::new();
+        for field in parameters.iter().flat_map(|(name, value)| [name, value]) {
+            body.extend_from_slice(field.as_bytes());
+            body.push(0);
+        }
+        body.push(0);
+        Self::parse(version, &body)
+    }
+
     /// Reads what follows the version: parameters, then one zero byte as the last.
     pub(super) fn parse(version: ProtocolVersion, body: &[u8]) -> Result<Self, WireError> {
         if version.major != 3 {
