@@ -154,7 +154,7 @@ fn openings(mut bytes: &[u8]) -> String {
                     startup.version(),
                     startup.user(),
                     startup.database(),
-                    startup.application_name().unwrap_or("-"),
+                    startup.application_name().as_deref().unwrap_or("-"),
                     startup
                         .replication()
                         .map_or_else(|| "-".to_owned(), |kind| format!("{kind:?}")),

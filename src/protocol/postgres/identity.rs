@@ -1,5 +1,7 @@
 //! The startup packet in the policy's words. Floor 2.
 
+use std::borrow::Cow;
+
 use crate::{
     policy::Replication,
     protocol::Identity,
@@ -18,6 +20,6 @@ pub fn identity(startup: &StartupMessage) -> Identity {
         database: (replication != Some(Replication::Physical))
             .then(|| startup.database().to_owned()),
         replication,
-        application: startup.application_name().map(str::to_owned),
+        application: startup.application_name().map(Cow::into_owned),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **One reading**: what the server would understand differently from us, or only by cutting, dropping or guessing, is refused.
 
-use std::{fmt, net::IpAddr};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use super::{ErrorForm, WireError, opening::MAX_OPENING};
 
@@ -136,11 +136,13 @@ impl StartupMessage {
             .unwrap_or_else(|| self.user())
     }
 
-    /// What the client calls itself: anybody can call itself anything. A setting, so its name is not case-sensitive.
-    pub fn application_name(&self) -> Option<&str> {
+    /// What the client calls itself: anybody can call itself anything. A setting, so its name is not case-sensitive, and it may
+    /// stand in `options`, which count before the parameters.
+    pub fn application_name(&self) -> Option<Cow<'_, str>> {
         self.parameters()
             .find(|(name, _)| name.eq_ignore_ascii_case(APPLICATION_NAME))
-            .map(|(_, value)| value)
+            .map(|(_, value)| Cow::Borrowed(value))
+            .or_else(|| self.value("options").and_then(named_in).map(Cow::Owned))
             .filter(|value| !value.is_empty())
     }
 
@@ -160,7 +162,7 @@ impl StartupMessage {
             return told;
         }
         let name = self.application_name().unwrap_or_default();
-        let name = suffixed(name, &address.to_string());
+        let name = suffixed(&name, &address.to_string());
         let own = |(key, _): &(&str, &str)| key.eq_ignore_ascii_case(APPLICATION_NAME);
         told.text.clear();
         for (key, value) in self.parameters() {
@@ -236,9 +238,7 @@ fn check(name: &str, value: &str) -> Result<(), WireError> {
         if value.contains(|c: char| c.is_control() && !is_space(c)) {
             return Err(WireError::ControlCharacter);
         }
-        return options_are_settings(value)
-            .then_some(())
-            .ok_or(WireError::Options);
+        return settings(value).map(drop).ok_or(WireError::Options);
     }
     if value.contains(char::is_control) {
         return Err(WireError::ControlCharacter);
@@ -294,9 +294,10 @@ fn replication(value: &str) -> Result<Option<Replication>, WireError> {
     }
 }
 
-/// Whether the value of `options` is a list of settings and nothing else. The server runs `getopt` over it, which also takes
-/// bundles such as `-Ec role=x`, and switches that are no settings.
-fn options_are_settings(value: &str) -> bool {
+/// The settings in the value of `options`, or `None` if it is not a list of settings and nothing else. The server runs `getopt`
+/// over it, which also takes bundles such as `-Ec role=x`, and switches that are no settings.
+fn settings(value: &str) -> Option<Vec<String>> {
+    let mut settings = Vec::new();
     let mut tokens = split_options(value).into_iter();
     while let Some(token) = tokens.next() {
         let setting = match token.strip_prefix("-c") {
@@ -304,11 +305,20 @@ fn options_are_settings(value: &str) -> bool {
             Some(attached) => Some(attached.to_owned()),
             None => token.strip_prefix("--").map(str::to_owned),
         };
-        if !setting.is_some_and(|setting| is_setting(&setting)) {
-            return false;
-        }
+        settings.push(setting.filter(|setting| is_setting(setting))?);
     }
-    true
+    Some(settings)
+}
+
+/// The name of the application in the value of `options`: the last counts, and the server takes `-` in a name for `_`.
+fn named_in(options: &str) -> Option<String> {
+    settings(options)?.into_iter().rev().find_map(|setting| {
+        let (name, value) = setting.split_once('=')?;
+        let is_it = name
+            .replace('-', "_")
+            .eq_ignore_ascii_case(APPLICATION_NAME);
+        is_it.then(|| value.to_owned())
+    })
 }
 
 /// `name=value`, the name such as the server's settings have.

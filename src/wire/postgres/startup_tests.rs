@@ -33,7 +33,7 @@ fn a_startup_packet_names_user_and_database() {
         (
             startup.user(),
             startup.database(),
-            startup.application_name()
+            startup.application_name().as_deref()
         ),
         ("app", "shop", Some("till 3"))
     );
@@ -240,6 +240,26 @@ fn options_that_are_settings_pass() {
 }
 
 #[test]
+fn an_application_may_be_named_among_the_options_and_a_parameter_counts_more() {
+    for (options, name) in [
+        ("-c application_name=till", Some("till")),
+        (r"--Application-Name=till\ 3 -c geqo=off", Some("till 3")),
+        ("-capplication_name=a --application_name=b", Some("b")),
+        ("-c application_name=", None),
+        ("-c my.application_name=a", None),
+    ] {
+        let startup = with("options", options).unwrap();
+        assert_eq!(startup.application_name().as_deref(), name, "{options}");
+    }
+    let both = [
+        ("user", "app"),
+        ("application_name", ""),
+        ("options", "-c application_name=till"),
+    ];
+    assert_eq!(parse(&body(&both)).unwrap().application_name(), None);
+}
+
+#[test]
 fn options_that_could_be_read_in_two_ways_are_refused() {
     let spaces = r"\ ".repeat(4_500);
     for sly in [
@@ -339,13 +359,17 @@ fn an_address_stands_behind_what_a_client_calls_itself_and_the_rest_stays() {
             ("options", "-c geqo=off"),
         ]
     );
-    assert_eq!(startup.application_name(), Some("till 3"), "its own word");
+    assert_eq!(
+        startup.application_name().as_deref(),
+        Some("till 3"),
+        "its own word"
+    );
     for nothing in [
         &[("user", "app")][..],
         &[("user", "app"), ("application_name", "")],
     ] {
         let told = parse(&body(nothing)).unwrap().told_from(HERE);
-        assert_eq!(told.application_name(), Some("192.0.2.7"));
+        assert_eq!(told.application_name().as_deref(), Some("192.0.2.7"));
         assert_eq!(told.parameters().count(), 2);
     }
 }
@@ -359,7 +383,7 @@ fn a_long_name_gives_way_to_the_address_at_a_character() {
         let told = with("application_name", &name).unwrap();
         let told = told.told_from(FAR.parse().unwrap());
         let expected = format!("{kept} - {FAR}");
-        assert_eq!(told.application_name(), Some(&*expected));
+        assert_eq!(told.application_name().as_deref(), Some(&*expected));
         assert!(expected.len() <= 63, "{}", expected.len());
     }
 }
