@@ -17,7 +17,7 @@ test:       # everything that must hold before a change lands
 suites:     # other people's test suites, with the gateway and without it: what differs
 	@tests/suites/run
 
-soak:       # what takes minutes: ten million random decisions; ten thousand generated logins at each server, and who they are
+soak:       # what takes minutes: ten million random decisions; generated logins, ten thousand at each MySQL, fifty thousand at each PostgreSQL, and who they are
 	cargo test --locked --lib -- --ignored soak_
 	cargo test --locked --test it -- --ignored --nocapture soak_
 

@@ -52,6 +52,7 @@ mod mysql_ways;
 mod names;
 mod newest;
 mod openings;
+mod pg_oracle;
 mod refusals;
 mod reload;
 mod service;
