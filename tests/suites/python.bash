@@ -18,7 +18,7 @@ python_fetch() {
 python_play() {
   local folder=$1 out=$2
   cp -r "$folder/tree/tests" "$out/tests"
-  (cd "$out" && timeout 1500 "$folder/python/bin/python" -m pytest -v --tb=short -p no:cacheprovider \
+  (cd "$out" && timeout 1500 "$folder/python/bin/python" -m pytest -v --tb=short \
     -o console_output_style=classic "${@:3}") >"$out/log" 2>&1 || :
   sed -En 's/^(.*::.*) (PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)( .*)?$/\1 \L\2/p' "$out/log" | sed 's/ error$/ failed/'
 }
