@@ -269,6 +269,7 @@ fn log_end(rule: &Rule, closed: &Closed) {
         tls = claim.tls.map(crate::policy::TlsVersion::label),
         rtt_us = closed.client_rtt.map(report::micros),
         r#ref = reference,
+        frame_lost = closed.frame_lost.then_some(true),
         generation = tenure.permit.generation(),
         r#in = closed.received,
         out = closed.transmitted,

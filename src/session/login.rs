@@ -137,7 +137,10 @@ impl No {
         let text = error.to_string();
         match error {
             // the server has said it itself
-            LoginError::Refused { sqlstate } => {
+            LoginError::Refused {
+                discovery: true, ..
+            } => Self::silent(Refusal::LeftAtChallenge),
+            LoginError::Refused { sqlstate, .. } => {
                 if sqlstate.is_some_and(|code| code.as_str().starts_with(INVALID_AUTHORIZATION)) {
                     tenure.disbelieved(&tenure.claim);
                 }

@@ -183,7 +183,7 @@ fn login(mut bytes: &[u8]) -> String {
         }
         if exchange.awaits_answer() {
             line.push('p');
-            exchange.answered();
+            exchange.answered(b"");
         }
         bytes = rest;
     }

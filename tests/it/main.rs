@@ -55,6 +55,7 @@ mod openings;
 mod pg_oracle;
 mod refusals;
 mod reload;
+mod rogue_postgres;
 mod service;
 mod starting;
 mod storm;

@@ -1,7 +1,7 @@
 //! Who may say what during a login, from the startup packet to the first `ReadyForQuery`. Floor 2, pure: it is told of messages.
 
 use crate::wire::postgres::{
-    Authentication, CancelKey, Garbled, Message, Sqlstate, TransactionStatus,
+    Authentication, CancelKey, Garbled, Message, Sqlstate, TransactionStatus, bearer,
 };
 
 /// The login of one session as far as it has come.
@@ -12,6 +12,8 @@ pub struct Exchange {
     version_negotiated: bool,
     turn: Turn,
     answers: u32,
+    /// The client has shown no token, and asked where it gets one.
+    discovers: bool,
     cancel_key: Option<CancelKey>,
 }
 
@@ -55,6 +57,7 @@ impl Exchange {
             version_negotiated: false,
             turn: Turn::Server,
             answers: 0,
+            discovers: false,
             cancel_key: None,
         }
     }
@@ -64,8 +67,9 @@ impl Exchange {
         matches!(self.turn, Turn::Client)
     }
 
-    /// The client has answered with a `p`.
-    pub const fn answered(&mut self) {
+    /// The client has answered with a `p` of this payload.
+    pub fn answered(&mut self, payload: &[u8]) {
+        self.discovers |= self.answers == 0 && bearer::is_discovery(payload);
         self.turn = Turn::Server;
         self.answers = self.answers.saturating_add(1);
     }
@@ -73,6 +77,11 @@ impl Exchange {
     /// How many times the client has answered.
     pub const fn answers(&self) -> u32 {
         self.answers
+    }
+
+    /// Whether the client only asks where it gets a token: it has not tried to log in, so a no is no failure of it.
+    pub const fn discovers(&self) -> bool {
+        self.discovers
     }
 
     /// The key that cancels the session's queries, when the server gave one.

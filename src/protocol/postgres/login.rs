@@ -49,7 +49,11 @@ pub struct LoggedIn {
 pub enum LoginError {
     /// The client has been told by the server itself.
     #[error("the server refused: {}", sqlstate.as_ref().map_or("no code", Sqlstate::as_str))]
-    Refused { sqlstate: Option<Sqlstate> },
+    Refused {
+        sqlstate: Option<Sqlstate>,
+        /// It was no try at a login, see [`Exchange::discovers`].
+        discovery: bool,
+    },
     /// Nothing of it has reached the client.
     #[error("the server asked for no proof of identity")]
     NoChallenge,
@@ -121,8 +125,8 @@ where
             complete = answer.read(client), if exchange.awaits_answer() => {
                 complete?;
                 send(upstream, &answer.bytes).await.map_err(LoginError::UpstreamBroke)?;
+                exchange.answered(answer.bytes.get(HEADER..).unwrap_or_default());
                 answer = Answer::default();
-                exchange.answered();
             }
         }
     }
@@ -159,7 +163,11 @@ impl Heard {
                 Ok(Step::Relay) => rest = after,
                 Ok(Step::Refused(sqlstate)) => {
                     rest = after;
-                    break Err(LoginError::Refused { sqlstate });
+                    let discovery = exchange.discovers();
+                    break Err(LoginError::Refused {
+                        sqlstate,
+                        discovery,
+                    });
                 }
                 Ok(Step::Ready(status)) => {
                     rest = &[];

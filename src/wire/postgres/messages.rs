@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::bearer;
+
 /// A message of the server, or of a client that has begun its login: a type byte, a length that counts itself, a payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -60,7 +62,7 @@ impl fmt::Debug for Message<'_> {
 pub enum Authentication {
     /// The client is in.
     Ok,
-    /// The password itself is wanted, unhashed.
+    /// The password itself is wanted, unhashed, or a token that is as good as one.
     Cleartext,
     /// Any other proof is wanted: MD5, GSSAPI, SSPI, SASL.
     Challenge,
@@ -70,10 +72,11 @@ pub enum Authentication {
 
 impl Authentication {
     /// Reads the payload of an `R`.
-    pub const fn parse(payload: &[u8]) -> Result<Self, Garbled> {
+    pub fn parse(payload: &[u8]) -> Result<Self, Garbled> {
         match payload {
             [0, 0, 0, 0] => Ok(Self::Ok),
             [0, 0, 0, 3] => Ok(Self::Cleartext),
+            [0, 0, 0, 10, ..] if bearer::is_asked_for(payload) => Ok(Self::Cleartext),
             [0, 0, 0, 5 | 7 | 8 | 9 | 10 | 11, ..] => Ok(Self::Challenge),
             [0, 0, 0, 12, ..] => Ok(Self::Final),
             _ => Err(Garbled),

@@ -4,6 +4,7 @@
 //! Source of every protocol fact: the PostgreSQL 18 manual, *Message Formats* and *Message Flow*, and the server's
 //! `backend_startup.c` where the manual is silent.
 
+pub mod bearer;
 mod error;
 mod frames;
 mod messages;

@@ -103,7 +103,7 @@ pub fn login(bytes: &[u8]) {
             }
         }
         if answering && exchange.awaits_answer() {
-            exchange.answered();
+            exchange.answered(message.payload);
             assert!(!exchange.awaits_answer());
         }
         rest = after;
