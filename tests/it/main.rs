@@ -37,6 +37,7 @@ mod import_lines;
 mod invariants;
 mod learned;
 mod limits;
+mod mutants;
 mod mysql_clients_work;
 mod mysql_commands;
 mod mysql_endings;

@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::Garbled;
+use super::{Garbled, MAX_ITERATIONS};
 
 /// SCRAM with SHA-256 (RFC 7677).
 pub const SCRAM: &str = "SCRAM-SHA-256";
@@ -13,8 +13,6 @@ pub const SCRAM: &str = "SCRAM-SHA-256";
 pub const SCRAM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 /// The one way of binding that PostgreSQL knows (RFC 5929).
 pub const END_POINT: &str = "tls-server-end-point";
-/// More rounds than this are asked by nobody but who wants to keep us busy (CVE-2026-42198).
-pub const MAX_ITERATIONS: u32 = 100_000;
 
 /// The ways of login that a server offers (`AuthenticationSASL`), in its order. The payload of the `R` is given.
 ///
