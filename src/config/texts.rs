@@ -4,9 +4,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, Metadata},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -54,7 +54,7 @@ impl Texts {
         let main = std::iter::once((&self.path, &self.main));
         let all = main.filter(|(path, _)| !path.as_os_str().is_empty());
         let all = all.chain(&self.includes);
-        all.filter(|(path, kept)| read(path).ok().as_ref() != Some(kept))
+        all.filter(|(path, kept)| read_file(path).ok().as_ref() != Some(kept))
             .map(|(path, _)| path.as_path())
             .collect()
     }
@@ -76,7 +76,7 @@ pub(super) struct Files<'k> {
 impl Files<'_> {
     pub(super) fn include(self, path: &Path) -> Result<String, Unread> {
         match self.includes {
-            None => read(path),
+            None => read_file(path),
             Some(kept) => kept
                 .get(path)
                 .cloned()
@@ -112,9 +112,26 @@ pub(super) enum Unread {
     NotText(Vec<u8>),
 }
 
-/// Reads a file whole. One that is written to at that moment is no good.
+/// Reads a file whole. One that is written to at that moment is no good. A pipe is waited for: it is what somebody types.
 pub(super) fn read(path: &Path) -> Result<String, Unread> {
-    let mut file = File::open(path)?;
+    text_of(File::open(path)?)
+}
+
+/// The same where a daemon reads: it waits for nobody.
+pub(super) fn read_file(path: &Path) -> Result<String, Unread> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    let what = file.metadata()?;
+    if !what.is_file() && !what.is_dir() {
+        return Err(io::Error::other("it is no file: a pipe, a socket or a device").into());
+    }
+    text_of(file)
+}
+
+fn text_of(mut file: File) -> Result<String, Unread> {
     let before = file.metadata()?;
     let bytes = whole(&mut file)?;
     if bytes.len() > MAX_FILE {

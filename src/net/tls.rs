@@ -1,9 +1,9 @@
 //! Certificates and keys: from PEM files to what a listener's handshake needs. Floor 1.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, Read},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -210,7 +210,10 @@ fn read_bounded(path: &Path, max: u64) -> Result<(Vec<u8>, u32), TlsError> {
         path: path.to_owned(),
         error,
     };
-    let file = File::open(path).map_err(unreadable)?;
+    // nobody waits for the other end of a pipe: it holds nothing
+    let mut options = OpenOptions::new();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     let mut bytes = Vec::new();
     file.take(max + 1)

@@ -1,12 +1,18 @@
 //! A changed file is in force at once, for live sessions too; a broken one changes nothing.
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::harness::{
-    Gateway, Login, Postgres, Raw, Relay, gateway::SHOP, process::signal, psql, raw, wait_until,
+    Gateway, Login, Postgres, Raw, Relay,
+    gateway::SHOP,
+    process::{run, signal},
+    psql, raw, wait_until,
 };
 
 const NOBODY: &str = "origins: []\n";
@@ -402,6 +408,29 @@ fn a_start_with_a_broken_file_uses_the_last_good_one_and_says_so() {
         again.command(&["status"]).worked().contains("last"),
         "status says it too"
     );
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+    let gateway = gateway(TEXT);
+    let pipe = |path: &Path| {
+        fs::remove_file(path).ok();
+        run(Command::new("mkfifo").arg(path)).worked();
+    };
+    pipe(&gateway.folder.path().join("more.yaml"));
+    gateway.rewrite(&format!("include: [more.yaml]\n{TEXT}"));
+    let refused = gateway.command(&["reload"]);
+    assert!(
+        refused.failed().contains("it is no file: a pipe"),
+        "{refused:?}"
+    );
+    pipe(&gateway.file());
+    let refused = gateway.command(&["reload"]);
+    assert!(refused.failed().contains("reads no pipes"), "{refused:?}");
+    let status = gateway.command(&["status"]);
+    assert!(status.worked().contains("allowlist.yaml"), "{status:?}");
+    fs::remove_file(gateway.file()).unwrap();
+    gateway.reload(TEXT);
 }
 
 #[test]

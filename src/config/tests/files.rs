@@ -97,6 +97,19 @@ fn what_cannot_be_included_is_refused() {
 }
 
 #[test]
+fn nobody_waits_for_the_other_end_of_an_included_pipe() {
+    let folder = Folder::new(&main_with("include: [pipe]\n"));
+    let path = folder.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    assert!(
+        folder.told().contains("it is no file: a pipe"),
+        "{}",
+        folder.told()
+    );
+}
+
+#[test]
 fn what_was_read_can_be_read_again_when_the_files_are_gone() {
     let folder = Folder::new(&main_with(
         "include: [team.yaml]\nnetworks:\n  office: {file: LIST, format: plain}\n",
