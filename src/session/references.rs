@@ -64,15 +64,27 @@ struct Kept {
 }
 
 impl References {
-    /// The reference of a refusal. One that is remembered for another refusal is not given out again.
-    pub(super) fn of(&self, address: IpAddr, user: Option<&str>, reason: Reason) -> Reference {
+    /// The reference of a refusal: of a listener, whose policy decides by it, too. One that is remembered for another refusal is
+    /// not given out again.
+    pub(super) fn of(
+        &self,
+        listener: &str,
+        address: IpAddr,
+        user: Option<&str>,
+        reason: Reason,
+    ) -> Reference {
         let kept = self.lock();
         let free = |reference: &Reference| {
             kept.by_reference
                 .get(reference)
-                .is_none_or(|kept| kept.is_of(address, user, reason))
+                .is_none_or(|kept| kept.is_of(listener, address, user, reason))
         };
-        let made = |salt: u8| Reference::of(self.hasher.hash_one((address, user, reason, salt)));
+        let made = |salt: u8| {
+            Reference::of(
+                self.hasher
+                    .hash_one((listener, address, user, reason, salt)),
+            )
+        };
         (0..u8::MAX)
             .map(made)
             .find(free)
@@ -132,9 +144,9 @@ impl References {
 }
 
 impl KeptRefusal {
-    fn is_of(&self, address: IpAddr, user: Option<&str>, reason: Reason) -> bool {
+    fn is_of(&self, listener: &str, address: IpAddr, user: Option<&str>, reason: Reason) -> bool {
         let kept_user = self.claim.as_ref().map(|claim| claim.user.as_str());
-        (self.address, kept_user, self.reason) == (address, user, reason)
+        (&*self.listener, self.address, kept_user, self.reason) == (listener, address, user, reason)
     }
 }
 
@@ -178,7 +190,7 @@ mod tests {
 
     fn keep(references: &References, user: &str, mentioned: bool) -> Reference {
         let claim = samples::claim("pg", "192.0.2.7", user);
-        let reference = references.of(address(), Some(user), Reason::NoOrigin);
+        let reference = references.of("pg", address(), Some(user), Reason::NoOrigin);
         let happened = Happened {
             listener: &claim.listener,
             address: claim.address,
@@ -195,10 +207,12 @@ mod tests {
     #[test]
     fn the_same_refusal_has_the_same_reference_and_another_has_another() {
         let references = References::default();
-        let of = |user, reason| references.of(address(), Some(user), reason);
+        let of = |user, reason| references.of("pg", address(), Some(user), reason);
         assert_eq!(of("app", Reason::NoOrigin), of("app", Reason::NoOrigin));
         assert_ne!(of("app", Reason::NoOrigin), of("web", Reason::NoOrigin));
         assert_ne!(of("app", Reason::NoOrigin), of("app", Reason::Expired));
+        let elsewhere = references.of("my", address(), Some("app"), Reason::NoOrigin);
+        assert_ne!(of("app", Reason::NoOrigin), elsewhere);
     }
 
     #[test]
@@ -220,7 +234,7 @@ mod tests {
     #[test]
     fn a_reference_that_is_remembered_for_another_refusal_is_not_given_out() {
         let references = References::default();
-        let first = references.of(address(), Some("app"), Reason::NoOrigin);
+        let first = references.of("pg", address(), Some("app"), Reason::NoOrigin);
         // as if another refusal had come to the same eight characters
         let claim = samples::claim("pg", "192.0.2.8", "eva");
         let happened = Happened {
@@ -233,11 +247,11 @@ mod tests {
             mentioned: true,
         };
         references.keep(first, happened, SystemTime::now());
-        let second = references.of(address(), Some("app"), Reason::NoOrigin);
+        let second = references.of("pg", address(), Some("app"), Reason::NoOrigin);
         assert_ne!(first, second);
         assert_eq!(
             second,
-            references.of(address(), Some("app"), Reason::NoOrigin)
+            references.of("pg", address(), Some("app"), Reason::NoOrigin)
         );
     }
 

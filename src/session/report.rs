@@ -41,10 +41,12 @@ impl Refused {
         claim: Option<Claim>,
     ) -> Self {
         let user = claim.as_ref().map(|claim| claim.user.as_str());
-        let reference = visit
-            .gateway
-            .references
-            .of(visit.address, user, refusal.reason());
+        let reference = visit.gateway.references.of(
+            &visit.door.settings.name,
+            visit.address,
+            user,
+            refusal.reason(),
+        );
         Self {
             visit,
             refusal,
@@ -215,7 +217,7 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
     let origin = tenure.permit.name();
     let listener = &*door.settings.name;
     let user = Some(claim.user.as_str());
-    let reference = gateway.references.of(claim.address, user, reason);
+    let reference = gateway.references.of(listener, claim.address, user, reason);
     let happened = Happened {
         listener: &door.settings.name,
         address: claim.address,
@@ -260,7 +262,9 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
 pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
     let (gateway, claim) = (&tenure.gateway, &tenure.claim);
     let user = Some(claim.user.as_str());
-    let like = gateway.references.of(claim.address, user, denial.reason);
+    let like = gateway
+        .references
+        .of(&claim.listener, claim.address, user, denial.reason);
     if gateway.may_log(Source::of(claim.address), Some(like)) {
         tracing::info!(
             target: AUDIT,
@@ -295,18 +299,24 @@ pub(super) fn shown(claim: &Claim) -> Option<String> {
 
 /// A text from the wire as it may stand in a log: escaped, at most [`LONGEST_FIELD`] bytes.
 pub(super) fn capped(text: &str) -> Cow<'_, str> {
-    let fits = text.len() <= LONGEST_FIELD && !text.chars().any(char::is_control);
+    let fits = text.len() <= LONGEST_FIELD && !text.chars().any(is_unfit);
     if fits {
         return Cow::Borrowed(text);
     }
-    let mut escaped = String::new();
+    let mut whole = String::new();
     for c in text.chars().flat_map(char::escape_debug) {
-        if escaped.len() + c.len_utf8() > LONGEST_FIELD {
+        if whole.len() + c.len_utf8() > LONGEST_FIELD {
             break;
         }
-        escaped.push(c);
+        whole.push(c);
     }
-    Cow::Owned(escaped)
+    Cow::Owned(whole)
+}
+
+/// Controls a terminal, turns its line around, or cannot be seen.
+fn is_unfit(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 pub(super) fn micros(duration: std::time::Duration) -> u64 {
@@ -327,6 +337,8 @@ mod tests {
     fn a_field_in_the_log_is_short_and_has_no_control_characters() {
         assert_eq!(capped("shop"), "shop");
         assert_eq!(capped("a\nb\u{1b}"), "a\\nb\\u{1b}");
+        assert_eq!(capped("a\u{202e}b"), "a\\u{202e}b", "turns the line around");
+        assert_eq!(capped("caf\u{e9}"), "caf\u{e9}");
         assert!(capped(&"x".repeat(10_000)).len() <= LONGEST_FIELD);
     }
 }

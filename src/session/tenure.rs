@@ -457,7 +457,10 @@ impl Tenure {
     pub(super) fn reference(&self, revocation: &Revocation) -> Reference {
         let (address, user) = (self.claim.address, self.claim.user.as_str());
         let reason = revocation.denial.reason;
-        self.gateway.references.of(address, Some(user), reason)
+        let listener = &self.door.settings.name;
+        self.gateway
+            .references
+            .of(listener, address, Some(user), reason)
     }
 }
 
