@@ -84,16 +84,20 @@ impl Shown {
             let presented = Presented::read(path).ok();
             presented.map_or_else(Vec::new, |presented| presented.certificate.dns)
         };
+        let further = settings.tls.further.iter();
+        let further = further.flat_map(|files| names(&files.certificate));
         if let Some(files) = &settings.tls.files {
+            let first = names(&files.certificate).into_iter();
             return Self {
                 ca: None,
-                names: names(&files.certificate),
+                names: first.chain(further).collect(),
             };
         }
         // a daemon may have been told of another state directory than this command
         let ca = asked(global, loaded).unwrap_or_else(|| Authority::new(&settings.state_dir).ca());
+        let first = names(&ca.with_file_name("server.crt")).into_iter();
         Self {
-            names: names(&ca.with_file_name("server.crt")),
+            names: first.chain(further).collect(),
             ca: Some(ca),
         }
     }

@@ -1,13 +1,13 @@
 //! `doorward status`: who is connected, where the time goes, and what is not as it should be. Floor 5.
 
-use std::time::SystemTime;
+use std::{fmt::Write as _, time::SystemTime};
 
 use jiff::Timestamp;
 
 use super::{Exit, Format, Global, Output, daemon, table::Table};
 use crate::server::{
     control::Request,
-    status::{OriginLine, Status},
+    status::{Lasts, OriginLine, Status},
 };
 
 /// Asks the daemon and shows what it says.
@@ -123,14 +123,23 @@ fn listeners(status: &Status) -> Table {
 
 fn certificate(status: &Status) -> String {
     let certificate = &status.certificate;
-    let left = match certificate.days_left {
+    let ca = certificate.ca.as_ref();
+    let ca = ca.map_or_else(String::new, |path| format!("; clients trust {path}"));
+    let mut text = format!("certificate: {}{ca}\n", lasts(&certificate.lasts));
+    for further in &certificate.further {
+        let names = further.names.join(", ");
+        let _infallible = writeln!(text, "certificate for {names}: {}", lasts(&further.lasts));
+    }
+    text
+}
+
+fn lasts(lasts: &Lasts) -> String {
+    let left = match lasts.days_left {
         days if days < 0 => "HAS ENDED".to_owned(),
         1 => "1 day left".to_owned(),
         days => format!("{days} days left"),
     };
-    let ca = certificate.ca.as_ref();
-    let ca = ca.map_or_else(String::new, |path| format!("; clients trust {path}"));
-    format!("certificate: {left} ({}){ca}\n", certificate.ends)
+    format!("{left} ({})", lasts.ends)
 }
 
 fn origins(origins: &[OriginLine], now: SystemTime) -> Table {
@@ -208,7 +217,9 @@ mod tests {
 
     use super::*;
     use crate::server::lookout::Observing;
-    use crate::server::status::{CertificateStatus, ListenerStatus, RefusalLine};
+    use crate::server::status::{
+        CertificateStatus, FurtherCertificate, ListenerStatus, RefusalLine,
+    };
 
     fn status() -> Status {
         Status {
@@ -230,9 +241,18 @@ mod tests {
                 upstream_up: false,
             }],
             certificate: CertificateStatus {
-                ends: "2027-11-22T00:00:00Z".to_owned(),
-                days_left: 364,
+                lasts: Lasts {
+                    ends: "2027-11-22T00:00:00Z".to_owned(),
+                    days_left: 364,
+                },
                 ca: Some("/var/lib/doorward/tls/ca.crt".to_owned()),
+                further: vec![FurtherCertificate {
+                    names: vec!["shop.example.org".to_owned(), "*.example.net".to_owned()],
+                    lasts: Lasts {
+                        ends: "2026-11-21T00:00:00Z".to_owned(),
+                        days_left: -2,
+                    },
+                }],
             },
             origins: vec![OriginLine {
                 origin: "blog".to_owned(),
@@ -266,6 +286,7 @@ mod tests {
             "DOWN",
             "364 days left",
             "/var/lib/doorward/tls/ca.crt",
+            "certificate for shop.example.org, *.example.net: HAS ENDED (2026-11-21",
             "148.00 ms",
             "58.0 ms",
             "7.1 s",

@@ -2,11 +2,12 @@
 
 use super::{
     Environment, LogFormat,
-    keys::TLS,
+    keys::{FURTHER, TLS},
     layering::Layers,
     listeners::{Door, meet},
     origins::TLS_VERSIONS,
     problems::{Fault, Report},
+    raw::Node,
     settings::{Admin, Audit, Limits, Log, Metrics, Resolver, Tls, TlsFiles},
     values,
     walk::{Fields, both, list, scalar, word},
@@ -150,6 +151,10 @@ fn files_and_names(top: &Fields<'_>, report: &mut Report) -> Option<Tls> {
     };
     let (certificate, key) = (path("certificate", report), path("key", report));
     both(&fields, "without both, doorward makes its own", report);
+    let further = fields.get("certificates").map_or_else(Vec::new, |node| {
+        let items = list(node, "certificates and their keys", report);
+        items.iter().filter_map(|item| pair(item, report)).collect()
+    });
     let names = fields.get("names").map_or_else(Vec::new, |node| {
         let items = list(node, "host names and addresses", report);
         items
@@ -178,6 +183,7 @@ fn files_and_names(top: &Fields<'_>, report: &mut Report) -> Option<Tls> {
         files: certificate
             .zip(key)
             .map(|(certificate, key)| TlsFiles { certificate, key }),
+        further,
         names,
         min: min.unwrap_or(TlsVersion::V1_2),
         client_ca,
@@ -185,9 +191,24 @@ fn files_and_names(top: &Fields<'_>, report: &mut Report) -> Option<Tls> {
     })
 }
 
+/// A certificate beside the first, which is nothing without its key.
+fn pair(node: &Node, report: &mut Report) -> Option<TlsFiles> {
+    let fields = Fields::read(node, &FURTHER, report)?;
+    let mut path = |key: &str| {
+        let text = scalar(fields.demand(key, report)?, "a path", report)?;
+        report.expect(&node.at, values::path(text))
+    };
+    let (certificate, key) = (path("certificate"), path("key"));
+    Some(TlsFiles {
+        certificate: certificate?,
+        key: key?,
+    })
+}
+
 const fn no_files() -> Tls {
     Tls {
         files: None,
+        further: Vec::new(),
         names: Vec::new(),
         min: TlsVersion::V1_2,
         client_ca: None,

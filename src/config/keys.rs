@@ -99,12 +99,19 @@ pub(super) const PROXY_PROTOCOL: Schema = schema("`proxy_protocol`", &[
 pub(super) const TLS: Schema = schema("`tls`", &[
     key("certificate", Path, Means("one is made"), "The certificate and those above it, PEM"),
     key("key", Path, Means("one is made"), "Its key, PEM, which not everybody may read"),
+    key("certificates", List(&Map(&FURTHER)), Means("there is one"),
+        "Further ones: a client sees the first that is for the name that it wants (SNI), or that above"),
     key("names", List(&Host), Means("the names of the machine, localhost, and the addresses that are listened on"),
         "Whom a certificate that is made here is for"),
     key("min", Words(&TLS_VERSION_WORDS), Value("1.2"), "The oldest version that is spoken"),
     key("client_ca", Path, Means("no client is asked for a certificate"), "The CAs of client certificates, PEM"),
     key("crl", Path, Means("nothing is taken back"),
         "What those CAs have taken back, PEM; whoever is in no list of his CA is refused"),
+]);
+
+pub(super) const FURTHER: Schema = schema("a certificate of `tls`", &[
+    key("certificate", Path, Never, "The certificate and those above it, PEM"),
+    key("key", Path, Never, "Its key, PEM, which not everybody may read"),
 ]);
 
 pub(super) const ADMIN: Schema = schema("`admin`", &[

@@ -155,6 +155,8 @@ pub enum UpstreamAddress {
 pub struct Tls {
     /// Absent: a private CA and a certificate are made in the state directory.
     pub files: Option<TlsFiles>,
+    /// Shown in its place to clients that want another name.
+    pub further: Vec<TlsFiles>,
     /// What the certificate of the first start is made for; empty: the host's names, localhost, the listen addresses.
     pub names: Vec<String>,
     pub min: TlsVersion,

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::status::CertificateStatus;
+use super::status::{CertificateStatus, FurtherCertificate, Lasts};
 use crate::{
     config::{self, Listener, Protocol, Settings, TlsFiles},
     net::{
@@ -20,16 +20,25 @@ use crate::{
     },
 };
 
-/// A certificate ready for handshakes.
+/// The certificates that clients see, ready for handshakes.
 #[derive(Clone, Debug)]
-pub(super) struct Certificate {
+pub(super) struct Certificates {
     pub(super) tls: Arc<DoorTls>,
-    pub(super) ends: SystemTime,
+    /// Of whoever names no other.
+    first: Held,
+    further: Vec<Held>,
     /// The CA that clients must be given, where it is our own.
     pub(super) ca: Option<PathBuf>,
 }
 
-impl Certificate {
+/// What is told of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    names: Vec<String>,
+    ends: SystemTime,
+}
+
+impl Certificates {
     /// Reads the files, or takes the authority's certificate, which is made or renewed if need be. Blocks on files.
     /// Clients are asked for what `clients` can judge.
     pub(super) fn of(
@@ -44,21 +53,49 @@ impl Certificate {
             let identity = authority.identity(&names(settings), now)?;
             (identity, Some(authority.ca()))
         };
+        let further = settings.tls.further.iter();
+        let further = further.map(|files| Identity::read(&files.certificate, &files.key));
+        let further: Vec<_> = further.collect::<Result<_, _>>()?;
+        let held = further.iter().map(Held::of).collect::<Result<_, _>>()?;
         Ok(Self {
-            ends: identity.ends()?,
-            tls: Arc::new(DoorTls::new(
-                identity,
-                Vec::new(),
-                settings.tls.min,
-                clients,
-            )?),
+            first: Held::of(&identity)?,
+            further: held,
+            tls: Arc::new(DoorTls::new(identity, further, settings.tls.min, clients)?),
             ca,
         })
     }
 
+    /// When the first of them ends that does.
+    pub(super) fn ends(&self) -> SystemTime {
+        let further = self.further.iter().map(|held| held.ends);
+        further.fold(self.first.ends, SystemTime::min)
+    }
+
+    /// Whether others are shown than by these.
+    pub(super) fn differ(&self, other: &Self) -> bool {
+        (&self.first, &self.further) != (&other.first, &other.further)
+    }
+
     pub(super) fn status(&self, now: SystemTime) -> CertificateStatus {
         let ca = self.ca.as_ref().map(|path| path.display().to_string());
-        CertificateStatus::new(self.ends, ca, now)
+        let further = self.further.iter().map(|held| FurtherCertificate {
+            names: held.names.clone(),
+            lasts: Lasts::until(held.ends, now),
+        });
+        CertificateStatus {
+            lasts: Lasts::until(self.first.ends, now),
+            ca,
+            further: further.collect(),
+        }
+    }
+}
+
+impl Held {
+    fn of(identity: &Identity) -> Result<Self, TlsError> {
+        Ok(Self {
+            names: identity.names(),
+            ends: identity.ends()?,
+        })
     }
 }
 
@@ -94,7 +131,7 @@ pub(super) fn files(settings: &Settings) -> Vec<PathBuf> {
         }
         config::UpstreamTls::Pin { identity, .. } => identity.iter().flat_map(pair).collect(),
     });
-    let own = tls.files.iter().flat_map(pair);
+    let own = tls.files.iter().chain(&tls.further).flat_map(pair);
     let clients = tls.client_ca.iter().chain(&tls.crl).cloned();
     own.chain(clients).chain(upstream).collect()
 }

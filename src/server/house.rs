@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Logging,
-    certificate::Certificate,
+    certificate::Certificates,
     control::Listing,
     lookout::Observing,
     names::Names,
@@ -52,7 +52,7 @@ pub(super) struct InForce {
     pub(super) settings: Settings,
     /// What the rules were read from.
     pub(super) texts: Arc<Texts>,
-    pub(super) certificate: Certificate,
+    pub(super) certificates: Certificates,
     pub(super) loaded: SystemTime,
     pub(super) source: String,
     /// Why the last attempt to use the file failed.
@@ -148,7 +148,7 @@ impl House {
             uptime_seconds: self.began.elapsed().as_secs(),
             sessions: origins.iter().map(|origin| origin.sessions).sum(),
             listeners: listeners.collect(),
-            certificate: in_force.certificate.status(now),
+            certificate: in_force.certificates.status(now),
             origins,
             refusals,
             hosts: hosts.collect(),

@@ -171,7 +171,7 @@ fn announce(house: &House) {
             listen.map(move |address| format!("{name} {address} -> {upstream}"))
         })
         .collect();
-    let ca = in_force.certificate.ca.as_ref();
+    let ca = in_force.certificates.ca.as_ref();
     tracing::info!(
         event = "started",
         version = VERSION,

@@ -8,7 +8,7 @@ use std::{fmt::Display, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::task::spawn_blocking;
 
 use super::{
-    certificate::{Certificate, client_trust, files, upstream_tls},
+    certificate::{Certificates, client_trust, files, upstream_tls},
     house::House,
     status::rfc3339,
     temporary::join,
@@ -54,8 +54,8 @@ fn files_of(house: &House) -> Vec<PathBuf> {
 }
 
 /// Tells when certificates and lists end.
-pub(super) fn tell_ends(meters: &Meters, certificate: &Certificate, clients: &ClientTrust) {
-    meters.certificate_expiry("listener", certificate.ends);
+pub(super) fn tell_ends(meters: &Meters, certificates: &Certificates, clients: &ClientTrust) {
+    meters.certificate_expiry("listener", certificates.ends());
     if let Some(ends) = clients.lists_end() {
         meters.certificate_expiry("revocation_list", ends);
     }
@@ -64,7 +64,7 @@ pub(super) fn tell_ends(meters: &Meters, certificate: &Certificate, clients: &Cl
 /// What the files say now, each by itself: one that is no good does not keep the others out.
 struct Read {
     clients: Result<Arc<ClientTrust>, AuthorityError>,
-    certificate: Result<Certificate, AuthorityError>,
+    certificates: Result<Certificates, AuthorityError>,
     upstream: Result<Vec<Option<UpstreamTls>>, AuthorityError>,
     /// The same rules with other addresses; `None` where no list has changed.
     loaded: Result<Option<Loaded>, Problems>,
@@ -83,7 +83,7 @@ impl Read {
         let clients = client_trust(&known.settings, &known.clients);
         let asking = clients.as_ref().unwrap_or(&known.clients);
         Self {
-            certificate: Certificate::of(&known.settings, asking, now),
+            certificates: Certificates::of(&known.settings, asking, now),
             upstream: upstream_tls(&known.settings),
             clients,
             loaded: known.lists(),
@@ -116,8 +116,8 @@ impl House {
         }
         let clients = self.good(read.clients);
         let clients = clients.unwrap_or_else(|| Arc::clone(&believed));
-        if let Some(certificate) = self.good(read.certificate) {
-            self.show(certificate, &clients);
+        if let Some(certificates) = self.good(read.certificates) {
+            self.show(certificates, &clients);
         }
         let loaded = self.good(read.loaded).flatten();
         let renewed = loaded.and_then(|loaded| self.rehearsed(loaded));
@@ -163,14 +163,14 @@ impl House {
         }
     }
 
-    fn show(&self, certificate: Certificate, clients: &ClientTrust) {
-        tell_ends(&self.gateway.meters, &certificate, clients);
-        if certificate.ends != self.lock().certificate.ends {
-            let ends = rfc3339(certificate.ends);
+    fn show(&self, certificates: Certificates, clients: &ClientTrust) {
+        tell_ends(&self.gateway.meters, &certificates, clients);
+        if certificates.differ(&self.lock().certificates) {
+            let ends = rfc3339(certificates.ends());
             tracing::info!(event = "certificate_renewed", ends);
         }
-        self.tls.send_replace(Arc::clone(&certificate.tls));
-        self.lock().certificate = certificate;
+        self.tls.send_replace(Arc::clone(&certificates.tls));
+        self.lock().certificates = certificates;
     }
 
     fn announce(&self, policy: Arc<Policy>, clients: Arc<ClientTrust>) {

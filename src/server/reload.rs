@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     audit::AuditError,
-    certificate::{Certificate, client_trust, upstream_tls},
+    certificate::{Certificates, client_trust, upstream_tls},
     control::{Refused, Reloaded},
     guard,
     house::{House, InForce},
@@ -42,7 +42,7 @@ struct Read {
 
 /// What the files beside the allowlist are made into.
 struct Made {
-    certificate: Certificate,
+    certificates: Certificates,
     clients: Arc<ClientTrust>,
     tls: Vec<Option<UpstreamTls>>,
 }
@@ -135,14 +135,14 @@ impl House {
         let policy = self.next_policy(joined.rules);
         let generation = policy.generation();
         let origins = policy.origins().len();
-        let certificate = made.certificate.clone();
+        let certificates = made.certificates.clone();
         let live = self.swap(&policy, &settings, made);
         self.gateway.meters.configured(generation, now);
         let (state_dir, texts) = (settings.state_dir.clone(), Arc::new(texts));
         *self.lock() = InForce {
             settings,
             texts: Arc::clone(&texts),
-            certificate,
+            certificates,
             loaded: now,
             source: self.source.to_string(),
             problem: None,
@@ -181,8 +181,8 @@ impl House {
         // before the origins that are gone are forgotten, and their sessions with them
         let live = self.sessions();
         meters.declare(&declared(policy.origins(), settings));
-        refresh::tell_ends(meters, &made.certificate, &made.clients);
-        self.tls.send_replace(Arc::clone(&made.certificate.tls));
+        refresh::tell_ends(meters, &made.certificates, &made.clients);
+        self.tls.send_replace(Arc::clone(&made.certificates.tls));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
         let ways = self.doors.iter().zip(&settings.listeners).zip(made.tls);
@@ -265,7 +265,7 @@ fn read(source: &Source, kept: Settings, believed: &Arc<ClientTrust>) -> Result<
     let clients = client_trust(&settings, believed)?;
     Ok(Read {
         made: Made {
-            certificate: Certificate::of(&settings, &clients, SystemTime::now())?,
+            certificates: Certificates::of(&settings, &clients, SystemTime::now())?,
             tls: upstream_tls(&settings)?,
             clients,
         },

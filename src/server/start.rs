@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     COMMIT, Configuration, Logging, NUMBER,
     audit::AuditError,
-    certificate::{Certificate, client_trust, upstream_tls},
+    certificate::{Certificates, client_trust, upstream_tls},
     house::{House, InForce},
     names::{Asking, Names},
     refresh,
@@ -85,13 +85,13 @@ pub(super) async fn open(
         tracing::warn!(event = "config_warning", cause = %warning);
     }
     let settings = loaded.settings;
-    let (certificate, clients, tls) = make_certificate(settings.clone(), now).await?;
+    let (certificates, clients, tls) = make_certificates(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
     let (names, asking) = Names::begin(&rules, &settings.resolver).await;
     let policy = Policy::new(rules, &names.hosts(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
-    refresh::tell_ends(&meters, &certificate, &clients);
+    refresh::tell_ends(&meters, &certificates, &clients);
     meters.configured(FIRST_GENERATION, now);
     let in_use = if problem.is_some() {
         meters.configuration_refused();
@@ -112,14 +112,14 @@ pub(super) async fn open(
         closing: None,
     };
     let (standing, policies) = watch::channel(standing);
-    let (tls, certificates) = watch::channel(Arc::clone(&certificate.tls));
+    let (tls, shown) = watch::channel(Arc::clone(&certificates.tls));
     let (limits, bounds) = watch::channel(settings.limits);
     let record = logging.audit().record();
-    let gateway = Gateway::new(policies, certificates, bounds, meters, record);
+    let gateway = Gateway::new(policies, shown, bounds, meters, record);
     let in_force = InForce {
         settings,
         texts: Arc::new(loaded.texts),
-        certificate,
+        certificates,
         loaded: now,
         source: in_use,
         problem,
@@ -155,14 +155,14 @@ fn join_temporary(state_dir: &Path, rules: Rules, now: SystemTime) -> (Arc<Book>
     (Arc::new(book), joined.rules)
 }
 
-/// The listener's own certificate, whom we believe of clients, and what each server must prove.
-type Made = (Certificate, Arc<ClientTrust>, Vec<Option<UpstreamTls>>);
+/// What clients see, whom we believe of clients, and what each server must prove.
+type Made = (Certificates, Arc<ClientTrust>, Vec<Option<UpstreamTls>>);
 
-async fn make_certificate(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
+async fn make_certificates(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
     let made = spawn_blocking(move || -> Result<_, AuthorityError> {
         let clients = client_trust(&settings, &Arc::default())?;
-        let certificate = Certificate::of(&settings, &clients, now)?;
-        Ok((certificate, clients, upstream_tls(&settings)?))
+        let certificates = Certificates::of(&settings, &clients, now)?;
+        Ok((certificates, clients, upstream_tls(&settings)?))
     });
     Ok(made.await.map_err(|_panic| StartError::Panic)??)
 }

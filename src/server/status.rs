@@ -85,14 +85,32 @@ pub struct ListenerStatus {
     pub upstream_up: bool,
 }
 
+/// What clients see that want no name of the further ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
+    #[serde(flatten)]
+    pub lasts: Lasts,
+    /// What clients must trust, where the gateway made it itself.
+    pub ca: Option<String>,
+    #[serde(default)]
+    pub further: Vec<FurtherCertificate>,
+}
+
+/// What clients see that want one of its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FurtherCertificate {
+    pub names: Vec<String>,
+    #[serde(flatten)]
+    pub lasts: Lasts,
+}
+
+/// How long a certificate is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lasts {
     /// RFC 3339, in UTC.
     pub ends: String,
     /// Whole days until then; negative afterwards.
     pub days_left: i64,
-    /// What clients must trust, where the gateway made it itself.
-    pub ca: Option<String>,
 }
 
 /// One origin on one listener.
@@ -121,8 +139,8 @@ pub struct RefusalLine {
     pub count: u64,
 }
 
-impl CertificateStatus {
-    pub(super) fn new(ends: SystemTime, ca: Option<String>, now: SystemTime) -> Self {
+impl Lasts {
+    pub(super) fn until(ends: SystemTime, now: SystemTime) -> Self {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         let left = match ends.duration_since(now) {
             Ok(left) => seconds(left),
@@ -131,7 +149,6 @@ impl CertificateStatus {
         Self {
             ends: rfc3339(ends),
             days_left: left.div_euclid(24 * 60 * 60),
-            ca,
         }
     }
 }
@@ -183,7 +200,7 @@ mod tests {
     fn the_days_of_a_certificate_are_whole_and_negative_when_it_has_ended() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let day = Duration::from_secs(24 * 60 * 60);
-        let days = |ends| CertificateStatus::new(ends, None, now).days_left;
+        let days = |ends| Lasts::until(ends, now).days_left;
         assert_eq!(days(now + day * 3 + day / 2), 3);
         assert_eq!(days(now + day / 2), 0);
         assert_eq!(days(now - day / 2), -1);

@@ -150,6 +150,18 @@ const MEANINGLESS: &[(&str, &str)] = &[
         "a certificate and its key go together",
     ),
     (
+        "tls: {certificates: [{certificate: /a}]}",
+        "a certificate of `tls` needs `key`",
+    ),
+    (
+        "tls: {certificates: [{certificate: a, key: /b}]}",
+        "`a` is not an absolute path",
+    ),
+    (
+        "tls: {certificates: /a}",
+        "a list of certificates and their keys was expected",
+    ),
+    (
         "tls: {min: 1.1}",
         "`1.1` is not a version of TLS that is spoken here",
     ),

@@ -80,7 +80,7 @@ impl EncryptError {
             {
                 Self::NotDirect
             }
-            error => Self::Handshake(error),
+            error @ (SecureError::NotTcp | SecureError::Handshake(_)) => Self::Handshake(error),
         }
     }
 }
