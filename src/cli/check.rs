@@ -8,16 +8,12 @@ use std::{
 };
 
 use super::{
-    CheckArgs, Exit, Format, Global, Output, check_diff::Differences, check_machine, check_mysql,
-    check_postgres, checked::Checked, hosts,
+    CheckArgs, Exit, Format, Global, Output, check_certificates, check_diff::Differences,
+    check_machine, check_mysql, check_postgres, checked::Checked, hosts,
 };
 use crate::{
     config::{self, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
-    net::{
-        ClientTrust, Families, Fingerprint, bind,
-        resolver::Resolved,
-        tls::{Identity, TlsError},
-    },
+    net::{ClientTrust, Families, bind, resolver::Resolved},
     policy::{Policy, Rules},
     server::{
         self,
@@ -178,16 +174,13 @@ fn summary(loaded: &Loaded) -> String {
 /// What the file names and the machine has. Another host's state is never an error: it may be well tomorrow.
 fn surroundings(settings: &Settings, rules: &Rules, file: &Path, running: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut said = check_machine::bridges(rules);
-    if let Some(files) = &settings.tls.files {
-        problems.extend(certificate(&files.certificate, &files.key, file));
-    }
-    problems.extend(client_authorities(settings, file));
+    let mut said = check_certificates::files(settings, SystemTime::now());
+    said.extend(check_machine::bridges(rules));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let Ok(runtime) = runtime else {
-        return problems;
+        return said.into_iter().map(|said| said.in_file(file)).collect();
     };
     runtime.block_on(async {
         // a running daemon of ours holds its ports by right
@@ -205,8 +198,8 @@ fn surroundings(settings: &Settings, rules: &Rules, file: &Path, running: bool) 
             match listener.protocol {
                 Protocol::Postgres => said.extend(check_postgres::server(listener, rules).await),
                 Protocol::Mysql => {
-                    let about = check_mysql::server(listener, own_certificate(settings));
-                    said.extend(about.await);
+                    let ours = check_certificates::own_certificate(settings);
+                    said.extend(check_mysql::server(listener, ours).await);
                 }
             }
             said.extend(check_machine::past_the_gateway(listener, settings).await);
@@ -214,72 +207,6 @@ fn surroundings(settings: &Settings, rules: &Rules, file: &Path, running: bool) 
     });
     problems.extend(said.into_iter().map(|said| said.in_file(file)));
     problems
-}
-
-fn certificate(certificate: &Path, key: &Path, file: &Path) -> Option<Problem> {
-    match Identity::read(certificate, key) {
-        Ok(identity) if identity.fits() => None,
-        Ok(_) => Some(problem(
-            Severity::Error,
-            None,
-            file,
-            format!(
-                "the key {} does not fit the certificate {}",
-                key.display(),
-                certificate.display()
-            ),
-        )),
-        // the daemon's user may read what this one may not
-        Err(TlsError::Unreadable { path, error })
-            if error.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            let error = TlsError::Unreadable { path, error };
-            Some(problem(
-                Severity::Warning,
-                Some("W-UNREADABLE"),
-                file,
-                error.to_string(),
-            ))
-        }
-        Err(error) => Some(problem(Severity::Error, None, file, error.to_string())),
-    }
-}
-
-/// Whom we are to believe of clients.
-fn client_authorities(settings: &Settings, file: &Path) -> Option<Problem> {
-    let ca = settings.tls.client_ca.as_deref()?;
-    let soon = SystemTime::now() + LIST_SOON;
-    match ClientTrust::read(ca, settings.tls.crl.as_deref()) {
-        Ok(trust) => {
-            let ends = trust.lists_end().filter(|ends| *ends < soon)?;
-            let ends = jiff::Timestamp::try_from(ends).ok()?;
-            let message = format!(
-                "a revocation list of tls.crl ends at {ends}: from then on no certificate of its CA is believed"
-            );
-            Some(problem(
-                Severity::Warning,
-                Some("W-CRL-ENDS"),
-                file,
-                message,
-            ))
-        }
-        Err(error) => {
-            // the daemon's user may read what this one may not
-            let (severity, code) = if error.is_permission() {
-                (Severity::Warning, Some("W-UNREADABLE"))
-            } else {
-                (Severity::Error, None)
-            };
-            Some(problem(severity, code, file, error.to_string()))
-        }
-    }
-}
-
-/// The certificate that clients see, where it is one of the operator's.
-fn own_certificate(settings: &Settings) -> Option<Fingerprint> {
-    let files = settings.tls.files.as_ref()?;
-    let identity = Identity::read(&files.certificate, &files.key).ok()?;
-    identity.fingerprint()
 }
 
 fn port(address: SocketAddr, families: Families, file: &Path) -> Option<Problem> {
@@ -320,8 +247,6 @@ fn problem(
 
 /// An origin that was not used for so long is worth a question.
 const UNUSED: Duration = Duration::from_secs(42 * 24 * 60 * 60);
-/// How long before its end a revocation list is warned of.
-const LIST_SOON: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 #[cfg(test)]
 #[path = "check_tests.rs"]

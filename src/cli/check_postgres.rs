@@ -2,11 +2,17 @@
 //!
 //! Every look ends at the server's first word, which it does not log, unless that word is a no.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::timeout;
 
-use super::said::{Said, unusable};
+use super::{
+    check_certificates::ending,
+    said::{Said, unusable},
+};
 use crate::{
     config::Listener,
     net::{DialError, Stream, Upstream, UpstreamTls},
@@ -51,6 +57,14 @@ struct Receptions {
     closed: Option<Sqlstate>,
 }
 
+/// What a connection tells of the server and of us.
+#[derive(Debug, Default)]
+struct Seen {
+    /// By which name `pg_hba.conf` knows the place we come from.
+    from: String,
+    certificate_ends: Option<SystemTime>,
+}
+
 /// Looks at the server behind a listener, as it receives those whom the rules name.
 pub(super) async fn server(listener: &Listener, rules: &Rules) -> Vec<Said> {
     let upstream = server::upstream(listener);
@@ -62,17 +76,55 @@ pub(super) async fn server(listener: &Listener, rules: &Rules) -> Vec<Said> {
         return vec![unreached(&error.into())];
     }
     let mut receptions = Receptions::default();
-    let mut from = None;
+    let mut seen = Seen::default();
     for visitor in visitors(listener, rules) {
         match visit(&upstream, tls.as_ref(), &visitor).await {
-            Ok((reception, place)) => {
-                from = Some(place);
+            Ok((reception, server)) => {
+                seen = server;
                 receptions.note(visitor, reception);
             }
-            Err(error) => return vec![unreached(&error)],
+            Err(error) => {
+                let said = unreached(&error);
+                return vec![offer_pin(said, &upstream, tls.as_ref(), &error).await];
+            }
         }
     }
-    receptions.told(&from.unwrap_or_default())
+    let mut said = receptions.told(&seen.from);
+    said.extend(ends_soon(seen.certificate_ends, SystemTime::now()));
+    said
+}
+
+/// Of the server's certificate, which nobody here renews.
+fn ends_soon(ends: Option<SystemTime>, now: SystemTime) -> Option<Said> {
+    let said = ending(
+        "W-UPSTREAM-CERTIFICATE-ENDS",
+        "the database's certificate",
+        ends?,
+        now,
+    )?;
+    Some(said.hint("with `mode: verify-full` nobody gets in afterwards; with `mode: pin` write the new one's pin"))
+}
+
+/// Where a server does not prove what it must: what it shows, for who can tell that it is the right one.
+async fn offer_pin(
+    said: Said,
+    upstream: &Upstream,
+    tls: Option<&UpstreamTls>,
+    error: &Unseen,
+) -> Said {
+    let (Unseen::Unencrypted(EncryptError::Handshake(_)), Some(tls)) = (error, tls) else {
+        return said;
+    };
+    let looking = async {
+        let stream = upstream.visit(PATIENCE).await.ok()?;
+        postgres::certificate_behind(stream, tls.negotiation()).await
+    };
+    match timeout(PATIENCE, looking).await {
+        Ok(Some(shown)) => said.hint(format!(
+            "if this certificate is the server's own: upstream_tls: {{mode: pin, pin: \"{shown}\"}}"
+        )),
+        Ok(None) | Err(_) => said,
+    }
 }
 
 /// The superuser, and everybody whom an origin of this listener names, with the first database that it names.
@@ -109,12 +161,12 @@ fn visitors(listener: &Listener, rules: &Rules) -> BTreeSet<Visitor> {
     visitors
 }
 
-/// How the server receives him, and by which name `pg_hba.conf` knows the place we come from.
+/// How the server receives him, and what was seen of it.
 async fn visit(
     upstream: &Upstream,
     tls: Option<&UpstreamTls>,
     visitor: &Visitor,
-) -> Result<(Reception, String), Unseen> {
+) -> Result<(Reception, Seen), Unseen> {
     let mut parameters = vec![
         ("user", visitor.user.as_str()),
         ("database", &visitor.database),
@@ -123,7 +175,7 @@ async fn visit(
     parameters.extend(visitor.replication.map(|kind| ("replication", kind)));
     let Ok(startup) = StartupMessage::new(&parameters) else {
         // no client can claim such a name either
-        return Ok((Reception::Challenged, String::new()));
+        return Ok((Reception::Challenged, Seen::default()));
     };
     let stream = upstream.visit(PATIENCE).await?;
     let looking = async {
@@ -132,7 +184,11 @@ async fn visit(
             None => stream,
         };
         let reception = postgres::look(&mut stream, &startup).await?;
-        Ok((reception, place(&stream)))
+        let seen = Seen {
+            from: place(&stream),
+            certificate_ends: stream.server_certificate_ends(),
+        };
+        Ok((reception, seen))
     };
     let looked = timeout(PATIENCE, looking).await;
     looked.map_err(|_elapsed| Unseen::Silent)?

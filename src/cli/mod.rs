@@ -6,6 +6,7 @@ mod allow;
 mod bans;
 mod cert;
 mod check;
+mod check_certificates;
 mod check_diff;
 mod check_machine;
 mod check_mysql;

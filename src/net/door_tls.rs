@@ -14,7 +14,6 @@ use tokio_rustls::rustls::{
     },
     sign::CertifiedKey,
 };
-use x509_parser::extensions::GeneralName;
 
 use super::{
     ClientTrust, EndPoint, Fingerprint,
@@ -195,33 +194,6 @@ impl ResolvesServerCert for Shelf {
         let held = self.choose(hello.server_name());
         Some(Arc::clone(&held.key))
     }
-}
-
-/// The DNS names that a server's certificate is for, in lower case: its alternative names alone, for clients look at no others.
-pub(super) fn dns_names(leaf: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else {
-        return Vec::new();
-    };
-    let Ok(Some(alternative)) = parsed.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let names = alternative.value.general_names.iter();
-    names
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => {
-                Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
-            }
-            GeneralName::IPAddress(_)
-            | GeneralName::OtherName(..)
-            | GeneralName::RFC822Name(_)
-            | GeneralName::X400Address(_)
-            | GeneralName::DirectoryName(_)
-            | GeneralName::EDIPartyName(_)
-            | GeneralName::URI(_)
-            | GeneralName::RegisteredID(_)
-            | GeneralName::Invalid(..) => None,
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use tokio_rustls::rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     sign::CertifiedKey,
 };
+use x509_parser::extensions::GeneralName;
 
-use super::{Fingerprint, client_certificate::Unreadable, door_tls::dns_names};
+use super::{Fingerprint, client_certificate::Unreadable};
 use crate::policy::TlsVersion;
 
 /// A certificate with its chain, and the key to it.
@@ -196,6 +197,33 @@ pub(super) fn revocation_lists(
     all.ok()
         .filter(|all| !all.is_empty())
         .ok_or_else(|| TlsError::NoRevocationList(path.to_owned()))
+}
+
+/// The DNS names that a server's certificate is for, in lower case: its alternative names alone, for clients look at no others.
+pub fn dns_names(leaf: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else {
+        return Vec::new();
+    };
+    let Ok(Some(alternative)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = alternative.value.general_names.iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => {
+                Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+            }
+            GeneralName::IPAddress(_)
+            | GeneralName::OtherName(..)
+            | GeneralName::RFC822Name(_)
+            | GeneralName::X400Address(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::URI(_)
+            | GeneralName::RegisteredID(_)
+            | GeneralName::Invalid(..) => None,
+        })
+        .collect()
 }
 
 pub(super) fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {

@@ -35,7 +35,11 @@ const ONLY: &[(&str, &[&str])] = &[
     ),
     (
         "UpstreamTls::for_a_look",
-        &["net/upstream_tls.rs", "protocol/mysql/look.rs"],
+        &[
+            "net/upstream_tls.rs",
+            "protocol/mysql/look.rs",
+            "protocol/postgres/look.rs",
+        ],
     ),
 ];
 

@@ -51,6 +51,7 @@ mod mysql_rights;
 mod mysql_unblocked;
 mod mysql_ways;
 mod names;
+mod names_shown;
 mod newest;
 mod openings;
 mod pg_oracle;

@@ -323,3 +323,35 @@ fn a_changed_certificate_or_ca_is_taken_in_without_a_restart() {
     gateway.logged(&[("event", "file_refused")]);
     assert_eq!(asks().worked(), "1", "what was good goes on");
 }
+
+#[test]
+fn check_says_which_pin_to_write_and_when_a_server_has_no_tls() {
+    let server = Postgres::shared();
+    let check = |upstream: &str, tls: &str| {
+        let gateway = plan(server, upstream, tls).start(ALL);
+        let file = gateway.file().display().to_string();
+        let said = gateway.command(&["check", &file]);
+        said.stdout.clone() + &said.stderr
+    };
+    let zeros = "00".repeat(32);
+    let bare = fingerprint(&server.certificate().0)
+        .replace(':', "")
+        .to_lowercase();
+    for wrong in [
+        format!("mode: pin, pin: \"{zeros}\""),
+        format!("{}, name: elsewhere.example", verified()),
+    ] {
+        let said = check(&server.address(), &wrong);
+        assert!(
+            said.contains("W-UPSTREAM-TLS") && said.contains(&bare),
+            "{said}"
+        );
+    }
+    let said = check(&server.address(), &pin(server));
+    assert!(!said.contains("W-UPSTREAM"), "{said}");
+    let said = check(&Postgres::without_tls().address(), &verified());
+    assert!(
+        said.contains("the server offers no TLS: it needs `ssl = on`"),
+        "{said}"
+    );
+}

@@ -6,7 +6,11 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::wire::postgres::{Authentication, Garbled, Message, Sqlstate, StartupMessage};
+use super::encrypt;
+use crate::{
+    net::{Fingerprint, Negotiation, Stream, UpstreamTls},
+    wire::postgres::{Authentication, Garbled, Message, Sqlstate, StartupMessage},
+};
 
 /// What a server makes of a startup packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,13 @@ where
             return Ok(reception);
         }
     }
+}
+
+/// What a server shows that is asked for TLS, whoever it is. It hears of nobody.
+pub async fn certificate_behind(stream: Stream, negotiation: Negotiation) -> Option<Fingerprint> {
+    let tls = UpstreamTls::for_a_look().ok()?;
+    let stream = encrypt(stream, &tls.with_postgres(negotiation)).await;
+    stream.ok()?.server_certificate()
 }
 
 /// Whether a PostgreSQL answers there. It does not log who asks for encryption, is told no, and leaves.

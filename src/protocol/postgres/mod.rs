@@ -30,7 +30,7 @@ pub use exchange::{Exchange, Fault, Step};
 pub use greet::{Asked, GreetError, Greeted, Greeting, greet};
 pub use identity::identity;
 pub use login::{LoggedIn, LoginError, Terms, is_private, login};
-pub use look::{LookError, Reception, is_postgres, look};
+pub use look::{LookError, Reception, certificate_behind, is_postgres, look};
 pub use refuse::{farewell, sqlstate};
 
 pub use super::last_words::refuse;

@@ -48,7 +48,17 @@ impl Authority {
 
     /// Writes `NAME.crt` and `NAME.key` into `folder`, for localhost and 127.0.0.1, made anew at each call.
     pub(crate) fn issue(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+        self.issue_for(folder, name, &["localhost", "127.0.0.1"])
+    }
+
+    /// The same for these names.
+    pub(crate) fn issue_for(
+        &self,
+        folder: &Path,
+        name: &str,
+        names: &[&str],
+    ) -> (PathBuf, PathBuf) {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
