@@ -57,6 +57,7 @@ mod openings;
 mod pg_oracle;
 mod refusals;
 mod reload;
+mod replication;
 mod rogue_postgres;
 mod service;
 mod starting;
