@@ -48,6 +48,8 @@ struct Failing {
 struct Banned {
     failures: u32,
     until: Instant,
+    /// When it was last told something.
+    told: Instant,
 }
 
 impl Bans {
@@ -55,6 +57,20 @@ impl Bans {
         let known = self.lock();
         let banned = known.banned.get(&source);
         banned.is_some_and(|banned| now < banned.until)
+    }
+
+    /// Whether a banned source may read that it is: one that comes seldom, which may be a program that somebody is mending. Many
+    /// drivers take a close without a word for a server that is about to come back, and try for ever.
+    pub(super) fn may_tell(&self, source: Source, now: Instant) -> bool {
+        let mut known = self.lock();
+        let banned = known.banned.get_mut(&source);
+        banned.is_some_and(|banned| {
+            let seldom = now.saturating_duration_since(banned.told) >= SELDOM;
+            if seldom {
+                banned.told = now;
+            }
+            seldom
+        })
     }
 
     /// Counts a failure. Tells whether it is the one by which the source is banned.
@@ -82,7 +98,12 @@ impl Bans {
         }
         failing.remove(&source);
         let until = now + terms.length;
-        banned.insert(source, Banned { failures, until });
+        let entry = Banned {
+            failures,
+            until,
+            told: now,
+        };
+        banned.insert(source, entry);
         true
     }
 
@@ -141,6 +162,9 @@ impl Known {
 const MOST: usize = 65_536;
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// How often a banned source is told so.
+const SELDOM: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +199,18 @@ mod tests {
         let over = now + Duration::from_secs(900);
         assert!(!bans.holds(source("2001:db8::1"), over));
         assert_eq!((bans.count(now), bans.count(over)), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_banned_is_told_so_now_and_then_and_not_as_often_as_it_comes() {
+        let (bans, now) = (Bans::default(), Instant::now());
+        assert!(!bans.may_tell(source("192.0.2.7"), now), "it is not");
+        bans.failed(source("192.0.2.7"), terms(1), now);
+        let told = (0..200).filter(|tenth| {
+            let then = now + Duration::from_millis(100) * *tenth;
+            bans.may_tell(source("192.0.2.7"), then)
+        });
+        assert_eq!(told.count(), 3, "in 20 seconds");
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,6 @@ use crate::{
         Opening,
         postgres::{self, GreetError},
     },
-    wire::postgres as wire,
 };
 
 /// The client speaks first, and the database hears of nothing.
@@ -61,28 +60,18 @@ pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Kn
 /// A greeting that failed: told where the client can be told, closed where it cannot.
 async fn not_greeted(error: GreetError, guest: Guest) -> Refused {
     let text = error.to_string();
-    let (refusal, answer) = match error {
-        GreetError::Probe | GreetError::Left | GreetError::Broke(_) => (Refusal::Left, None),
-        GreetError::Silent => (Refusal::Silent, None),
+    match error {
+        GreetError::Probe | GreetError::Left | GreetError::Broke(_) => {
+            guest.refused(Refusal::Left, None)
+        }
+        GreetError::Silent => guest.refused(Refusal::Silent, None),
         GreetError::Tls(_) => {
             guest.visit.door.meters.tls_handshake(None);
-            (Refusal::Tls(text), None)
+            guest.refused(Refusal::Tls(text), None)
         }
         GreetError::Malformed { client, error } => {
-            (Refusal::Malformed(error.to_string()), Some((client, error)))
+            let refused = guest.refused(Refusal::Malformed(error.to_string()), None);
+            refused.tell_malformed(client, error).await
         }
-    };
-    if let Some((client, error)) = answer
-        && let Some(sqlstate) = error.sqlstate()
-    {
-        // the parser's own sentence: it repeats nothing of what the client sent
-        let response = wire::ErrorResponse {
-            sqlstate,
-            message: &error.to_string(),
-            detail: None,
-            hint: None,
-        };
-        postgres::refuse(client, &response.encode(error.form())).await;
     }
-    guest.refused(refusal, None)
 }

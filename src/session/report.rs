@@ -16,7 +16,8 @@ use crate::{
     config::Protocol,
     net::Stream,
     policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion, Validity},
-    protocol::{Opening, Words, mysql},
+    protocol::{Opening, Words, mysql, postgres},
+    wire::postgres::{ErrorResponse, WireError},
 };
 
 /// A connection that ended before the relay, on its way to be reported.
@@ -29,6 +30,8 @@ pub(super) struct Refused {
     /// The origin that had admitted it, where the no came later.
     origin: Option<Arc<str>>,
     reference: Reference,
+    /// The client was given the reference, though nobody knows who it is.
+    told: bool,
     /// Its place among the openings, until it has been told.
     pass: Option<Pass>,
 }
@@ -54,6 +57,7 @@ impl Refused {
             claim,
             origin: None,
             reference,
+            told: false,
             pass: None,
         }
     }
@@ -74,6 +78,23 @@ impl Refused {
     pub(super) async fn tell(self, client: Stream, opening: Opening) -> Self {
         let words = self.words();
         opening.refuse(client, self.refusal.reason(), &words).await;
+        self
+    }
+
+    /// Tells a PostgreSQL client what is wrong with its opening, in the parser's own words, which repeat nothing of what it sent;
+    /// nothing where the server, too, closes without a word.
+    pub(super) async fn tell_malformed(mut self, client: Stream, error: WireError) -> Self {
+        if let Some(sqlstate) = error.sqlstate() {
+            let message = format!("{error}, ref {}", self.reference);
+            let response = ErrorResponse {
+                sqlstate,
+                message: &message,
+                detail: None,
+                hint: None,
+            };
+            postgres::refuse(client, &response.encode(error.form())).await;
+            self.told = true;
+        }
         self
     }
 
@@ -159,7 +180,7 @@ impl Refused {
             .decision(&visit.door.settings.name, origin, allowed, reason.label());
         let known = self.is_known();
         // who was closed without a word has no reference to report
-        if known || self.claim.is_some() {
+        if known || self.told || self.claim.is_some() {
             let happened = Happened {
                 listener: &visit.door.settings.name,
                 address: visit.address,

@@ -275,6 +275,13 @@ impl Identified {
             let refused = self.guest.refused(Refusal::Unrecorded, Some(self.claim));
             return Err(refused.tell(self.client, self.opening).await);
         }
+        // heard to be told so, or banned since it came
+        let source = Source::of(visit.address);
+        if !self.guest.shortlist.is_mentioned() && visit.gateway.bans.holds(source, Instant::now())
+        {
+            let refused = self.guest.refused(banned().into(), Some(self.claim));
+            return Err(refused.tell(self.client, self.opening).await);
+        }
         match Tenure::begin(&visit.gateway, &visit.door, self.snapshot, self.claim) {
             Ok(tenure) => {
                 if !self.guest.shortlist.is_mentioned() {
@@ -302,17 +309,18 @@ impl Identified {
 /// may be answered in this second already were.
 fn turned_away(visit: &Visit, shortlist: Shortlist, answer: Answer) -> Option<Refusal> {
     let gateway = &visit.gateway;
-    if gateway
-        .bans
-        .holds(Source::of(visit.address), Instant::now())
-    {
-        return Some(banned().into());
+    let rate = gateway.limits.borrow().refusals_explained;
+    let (source, now) = (Source::of(visit.address), Instant::now());
+    if gateway.bans.holds(source, now) {
+        let told = answer != Answer::Drop
+            && gateway.bans.may_tell(source, now)
+            && gateway.may_explain(rate);
+        return (!told).then(|| banned().into());
     }
     let hopeless = !shortlist.is_possible();
     if hopeless && answer == Answer::Drop {
         return Some(unknown().into());
     }
-    let rate = gateway.limits.borrow().refusals_explained;
     match gateway.may_explain(rate) {
         true => None,
         false if hopeless => Some(unknown().into()),

@@ -4,6 +4,7 @@ use std::{thread, time::Duration};
 
 use crate::harness::{
     Gateway, Mysql, Postgres, Raw, Relay,
+    client_ca::ClientCa,
     gateway::{Plan, SHOP},
     mariadb, mysql, psql, raw, wait_until,
 };
@@ -34,6 +35,47 @@ fn a_stranger_that_fails_too_often_is_not_heard_and_everybody_else_is() {
     gateway.logged(&[("event", "banned"), ("client", "127.0.0.9")]);
     let banned = gateway.metric("doorward_bans_total", &[]);
     assert_eq!(banned, 1.0);
+}
+
+#[test]
+fn a_banned_stranger_that_comes_seldom_reads_one_constant_text() {
+    // its own login would do: the ban is why it may not come in
+    let ca = ClientCa::new();
+    let shown = ca.issue("job.example.com", &[]);
+    let policy = format!(
+        "origins:\n  - {{name: job, from: [any], proof: {{certificate: {{dns: job.example.com}}}}, users: [app], databases: [shop]}}\n{BAN}"
+    );
+    let plan = Plan::new(&Postgres::shared().address()).believing(&ca);
+    let gateway = plan.start(&policy);
+    let login = gateway.shop().showing(&shown);
+    assert_eq!(psql(&login, "select 1").worked(), "1");
+    for _ in 0..3 {
+        assert!(is_heard(&gateway, [127, 0, 0, 1]));
+    }
+    gateway.until_metric("doorward_bans", &[], 1.0);
+    thread::sleep(Duration::from_secs(5));
+    let told = psql(&login, "select 1");
+    let told = told.failed();
+    assert!(
+        told.contains("[banned]"),
+        "a CA of ours vouches for it: {told}"
+    );
+    assert!(
+        !is_heard(&gateway, [127, 0, 0, 1]),
+        "and not as often as it comes"
+    );
+    thread::sleep(Duration::from_secs(5));
+    let mut client = Raw::connect(gateway.port);
+    client.send(&raw::startup(&[("user", "x"), ("database", "y")]));
+    let refusal = client.refusal();
+    assert_eq!(refusal.field('C').as_deref(), Some("28000"));
+    let text = refusal.field('M').unwrap();
+    let (constant, reference) = text.rsplit_once(' ').unwrap();
+    assert_eq!(constant, "doorward: connection not allowed, ref");
+    wait_until("the reference leads to the ban", || {
+        let why = gateway.command(&["why", "--ref", reference]);
+        why.stdout.contains("banned").then_some(())
+    });
 }
 
 #[test]

@@ -60,6 +60,7 @@ mod reload;
 mod replication;
 mod rogue_postgres;
 mod service;
+mod sqlstates;
 mod starting;
 mod storm;
 mod temporary;

@@ -119,3 +119,11 @@ pub(crate) fn node(login: &impl Environ, script: &str) -> Ended {
         .env("NODE_PATH", drivers("node").join("node_modules"));
     Running::start(login.environ(&mut command)).end()
 }
+
+/// A script for Debian's Ruby; `ENV` holds the login.
+#[track_caller]
+pub(crate) fn ruby(login: &impl Environ, script: &str) -> Ended {
+    let mut command = Command::new("ruby");
+    command.args(["-e", script]);
+    Running::start(login.environ(&mut command)).end()
+}
