@@ -11,7 +11,10 @@ use ipnet::IpNet;
 
 use super::{Exit, Format, Global, LearnArgs, Output, daemon};
 use crate::{
-    config::{Draft, DraftListener, DraftSettings, Drafted, Protocol},
+    config::{
+        Draft, DraftListener, DraftSettings, Drafted, Protocol, is_sayable_dns, is_sayable_uri,
+        sayable_database, sayable_user,
+    },
     net::ranges,
     policy::{From, Names, Origin, Proof, Replication},
     server::{
@@ -44,8 +47,52 @@ pub(super) fn run(arguments: &LearnArgs, global: &Global, output: &mut Output<'_
         Ok(status) => status,
         Err(exit) => return exit,
     };
-    output.say(draft(&logins, &status).to_string().trim_end());
+    let left_out = leave_out(&mut logins, |listener| protocol(&status, listener));
+    for line in &left_out {
+        output.complain(format_args!("note: {line}"));
+    }
+    let mut draft = draft(&logins, &status);
+    draft.head.extend(left_out);
+    output.say(draft.to_string().trim_end());
     Exit::Fine
+}
+
+/// Takes out those whose names the file cannot say, and names them: one that is called `any` would let everybody in.
+fn leave_out(logins: &mut Vec<LoginAnswer>, speaks: impl Fn(&str) -> Protocol) -> Vec<String> {
+    let mut left_out = Vec::new();
+    logins.retain(|login| {
+        let Who {
+            user,
+            database,
+            address,
+            ..
+        } = &login.who;
+        let protocol = speaks(&login.who.listener);
+        let unsaid = sayable_user(user, protocol).err();
+        let unsaid = unsaid.or_else(|| sayable_database(database.as_ref()?, protocol).err());
+        if let Some(why) = &unsaid {
+            let database = database.as_ref().map_or_else(String::new, |name| {
+                format!(", database `{}`", name.escape_debug())
+            });
+            left_out.push(format!(
+                "left out: user `{}`{database} from {address}: {why}",
+                user.escape_debug()
+            ));
+        }
+        unsaid.is_none()
+    });
+    left_out
+}
+
+/// What a listener speaks.
+fn protocol(status: &Status, listener: &str) -> Protocol {
+    let mut all = status.listeners.iter();
+    let found = all.find(|one| one.name == listener);
+    if found.is_some_and(|one| one.protocol == Protocol::Mysql.label()) {
+        Protocol::Mysql
+    } else {
+        Protocol::Postgres
+    }
 }
 
 /// With one listener a whole file; with several, rules to be included or copied.
@@ -54,11 +101,7 @@ fn draft(logins: &[LoginAnswer], status: &Status) -> Draft {
         [only] => Some(DraftSettings {
             listener: DraftListener {
                 name: only.name.clone(),
-                protocol: if only.protocol == Protocol::Mysql.label() {
-                    Protocol::Mysql
-                } else {
-                    Protocol::Postgres
-                },
+                protocol: protocol(status, &only.name),
                 listen: only.listen.clone(),
                 upstream: only.upstream.clone(),
             },
@@ -149,9 +192,9 @@ fn origin(
 impl Kind {
     fn of(who: &Who) -> Self {
         let names = who.certificate.as_ref().map(|shown| {
-            let dns = shown.dns.iter().find(|name| !name.contains('*'));
+            let dns = shown.dns.iter().find(|name| is_sayable_dns(name));
             let uri = if dns.is_none() {
-                shown.uri.first()
+                shown.uri.iter().find(|uri| is_sayable_uri(uri))
             } else {
                 None
             };
@@ -311,6 +354,45 @@ mod tests {
                 ("app-2", "stock".to_owned(), 2),
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_the_file_cannot_say_is_left_out_and_named() {
+        let mut logins = vec![
+            login("10.0.0.4", "any", "shop"),
+            login("10.0.0.4", "app", "any"),
+            login("10.0.0.4", "a\nb", "shop"),
+            login("10.0.0.4", "app", &"x".repeat(64)),
+            login("10.0.0.4", "app", "shop"),
+        ];
+        let left_out = leave_out(&mut logins, |_listener| Protocol::Postgres);
+        assert_eq!(
+            left_out[..2],
+            [
+                "left out: user `any`, database `shop` from 10.0.0.4: `any` is a word for everybody in the file",
+                "left out: user `app`, database `any` from 10.0.0.4: `any` is a word for everybody in the file",
+            ]
+        );
+        assert!(left_out[2].contains("user `a\\nb`"), "{left_out:?}");
+        assert!(
+            left_out[3].contains("the server's limit is 63"),
+            "{left_out:?}"
+        );
+        assert_eq!(logins, [login("10.0.0.4", "app", "shop")]);
+    }
+
+    #[test]
+    fn a_certificate_that_names_a_pattern_is_no_proof_of_it() {
+        let mut shown = login("10.0.0.4", "app", "shop");
+        shown.who.certificate = Some(crate::server::people::Shown {
+            dns: vec!["*.shop.example".to_owned()],
+            uri: vec!["spiffe://shop.example/".to_owned()],
+            cn: None,
+            sha256: String::new(),
+            issuers: Vec::new(),
+            ends: String::new(),
+        });
+        assert_eq!(origins(&[shown], false)[0].rule.proof, None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod providers;
 mod raw;
 mod reach;
 mod rehearsals;
+mod sayable;
 mod schema;
 mod settings;
 mod spoken;
@@ -43,6 +44,7 @@ pub use load::{
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use raw::MAX_FILE;
+pub use sayable::{is_sayable_dns, is_sayable_uri, sayable_database, sayable_user};
 pub use schema::json_schema;
 pub use settings::{
     Admin, Audit, Compression, Identify, Limits, Listener, Log, LogFormat, Metrics, Negotiation,

@@ -116,7 +116,7 @@ fn held_unread(door: &Listener, origin: &Origin, places: &Places<'_>, report: &m
 }
 
 /// `NAMEDATALEN` - 1: PostgreSQL cuts longer names off.
-const POSTGRES_NAME: Longest = Longest::Bytes(63);
+pub(super) const POSTGRES_NAME: Longest = Longest::Bytes(63);
 
 /// MariaDB's; MySQL's is [`MYSQL_SURE_USER`].
 pub(super) const MYSQL_USER: Longest = Longest::Characters(128);
