@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
-use super::{From, Names, Origin, Rules};
+use super::{Deny, From, Names, Origin, Rules};
 
 /// Why an origin may not be given for a while.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,14 @@ pub enum AboveCeiling {
     Protected(String),
     #[error("\"{}\" is reserved by the exclusive origin \"{origin}\"", .user.escape_debug())]
     Reserved { user: String, origin: String },
+    /// The one thing here that more rights would not mend: `deny` beats what is given, too.
+    #[error("{}", deny_in_words(.rule, .file.as_deref(), *.line))]
+    Denied {
+        rule: String,
+        /// The included file that it stands in.
+        file: Option<String>,
+        line: u32,
+    },
     #[error("`temporary.users` of the file does not have \"{}\"", .0.escape_debug())]
     User(String),
     #[error("`temporary.databases` of the file does not have \"{}\"", .0.escape_debug())]
@@ -75,6 +83,45 @@ impl Rules {
         }
     }
 
+    /// Whether no deny rule takes back all that the origin would give, whoever comes. A rule that names certificates may not hit.
+    ///
+    /// # Errors
+    /// The deny rule that does.
+    pub fn leaves(&self, asked: &Origin) -> Result<(), AboveCeiling> {
+        let Names::Listed(users) = &asked.users else {
+            return Ok(());
+        };
+        let hits = |deny: &&Deny| {
+            !deny.asks()
+                && users.iter().all(|user| deny.names_user(user))
+                && asked.from.iter().all(|from| self.covers(deny, from))
+        };
+        self.deny.iter().find(hits).map_or(Ok(()), |deny| {
+            Err(AboveCeiling::Denied {
+                rule: deny.name.to_string(),
+                file: deny.file.as_deref().map(str::to_owned),
+                line: deny.line,
+            })
+        })
+    }
+
+    /// Whether a deny rule names every address of a place.
+    fn covers(&self, deny: &Deny, place: &From) -> bool {
+        let From::Network(network) = place else {
+            return deny.is_everywhere();
+        };
+        let in_set = |name: &str| {
+            let set = self.networks.iter().find(|set| *set.name == *name);
+            set.is_some_and(|set| set.addresses.iter().any(|other| other.contains(network)))
+        };
+        deny.is_everywhere()
+            || deny.from.iter().any(|from| match from {
+                From::Network(other) => other.contains(network),
+                From::Set(name) => in_set(name),
+                From::Any | From::Host { .. } => false,
+            })
+    }
+
     fn bears_users(&self, asked: &Origin) -> Result<(), AboveCeiling> {
         let Names::Listed(users) = &asked.users else {
             return Err(AboveCeiling::AnyUser);
@@ -119,6 +166,11 @@ fn meet(some: &Names, others: &Names) -> bool {
             some.iter().any(|name| others.contains(name))
         }
     }
+}
+
+fn deny_in_words(rule: &str, file: Option<&str>, line: u32) -> String {
+    let file = file.map_or_else(String::new, |file| format!("{file} "));
+    format!("the deny rule \"{rule}\" ({file}line {line}) refuses it, and beats every origin")
 }
 
 /// As the file would write it.
@@ -220,6 +272,56 @@ mod tests {
             ..with(names(&["payroll"]))
         };
         assert_eq!(rules.bears(&elsewhere, NOW), Ok(()));
+    }
+
+    #[test]
+    fn what_a_deny_rule_forbids_is_not_given() {
+        let deny = |from: &[&str], users: &[&str]| Deny {
+            name: "bad".into(),
+            line: 7,
+            file: None,
+            from: crate::policy::samples::from(from),
+            users: users.iter().map(|user| (*user).to_owned()).collect(),
+            certificates: Vec::new(),
+        };
+        let given = |deny: Deny, from: &str| {
+            let mut rules = rules(Vec::new(), vec![deny]);
+            rules.networks = vec![crate::policy::NamedNetwork {
+                name: "lab".into(),
+                shared: false,
+                addresses: vec!["203.0.113.0/25".parse().unwrap()],
+            }];
+            rules.leaves(&asked(from))
+        };
+        let by_set = Deny {
+            from: vec![From::Set("lab".into())],
+            ..deny(&[], &["anna"])
+        };
+        for hit in [
+            deny(&["203.0.113.9"], &[]),
+            deny(&["203.0.113.0/24"], &["bob", "anna"]),
+            deny(&["any"], &["anna"]),
+            deny(&[], &["anna"]),
+            by_set,
+        ] {
+            let error = given(hit, "203.0.113.9").unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the deny rule \"bad\" (line 7) refuses it, and beats every origin"
+            );
+        }
+        let by_certificate = Deny {
+            certificates: vec![[7; 32]],
+            ..deny(&["203.0.113.9"], &[])
+        };
+        for (miss, from) in [
+            (deny(&["203.0.113.8"], &[]), "203.0.113.9"),
+            (deny(&["203.0.113.9"], &["bob"]), "203.0.113.9"),
+            (deny(&["203.0.113.9"], &[]), "203.0.113.0/24"),
+            (by_certificate, "203.0.113.9"),
+        ] {
+            assert_eq!(given(miss, from), Ok(()));
+        }
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl House {
         }
         let origin = given.origin().map_err(bad)?;
         rules.bears(&origin, now).map_err(|error| above(&error))?;
+        rules.leaves(&origin).map_err(|error| above(&error))?;
         if request.rehearse {
             return Ok(given);
         }
