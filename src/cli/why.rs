@@ -276,28 +276,23 @@ fn render(answer: &WhyAnswer, color: bool) -> String {
 
 /// The origins, a column for each condition that matters here.
 fn table(answer: &WhyAnswer) -> Vec<String> {
-    if answer.tried.is_empty() {
+    let shown: Vec<_> = answer.denied_by.iter().chain(&answer.tried).collect();
+    if shown.is_empty() {
         return vec!["there is no origin".to_owned()];
     }
     let columns: Vec<Condition> = Condition::ALL
         .into_iter()
         .filter(|condition| {
             ALWAYS.contains(condition)
-                || answer.tried.iter().any(|tried| {
+                || shown.iter().any(|tried| {
                     let outcome = tried.conditions.get(condition.label()).map(String::as_str);
                     matches!(outcome, Some("holds" | "fails" | "on_trial"))
                 })
         })
         .collect();
-    let names = answer
-        .tried
-        .iter()
-        .map(|tried| tried.origin.chars().count());
+    let names = shown.iter().map(|tried| tried.origin.chars().count());
     let width = names.max().unwrap_or(0).max("origin".len());
-    let places = answer
-        .tried
-        .iter()
-        .map(|tried| place(tried).chars().count());
+    let places = shown.iter().map(|tried| place(tried).chars().count());
     let before = places.max().unwrap_or(0).max("line".len());
     let labels: Vec<_> = columns.iter().map(|condition| condition.label()).collect();
     let head = format!(
@@ -306,8 +301,7 @@ fn table(answer: &WhyAnswer) -> Vec<String> {
         "origin",
         labels.join("  ")
     );
-    let rows = answer
-        .tried
+    let rows = shown
         .iter()
         .map(|tried| row(tried, &columns, (before, width), answer));
     std::iter::once(head).chain(rows).collect()
@@ -315,9 +309,10 @@ fn table(answer: &WhyAnswer) -> Vec<String> {
 
 /// Where an origin stands.
 fn place(tried: &TriedAnswer) -> String {
-    match &tried.file {
-        Some(file) => format!("{file}:{}", tried.line),
-        None => tried.line.to_string(),
+    match (&tried.file, tried.line) {
+        (_, None) => "temporary".to_owned(),
+        (Some(file), Some(line)) => format!("{file}:{line}"),
+        (None, Some(line)) => line.to_string(),
     }
 }
 

@@ -63,6 +63,24 @@ mend: the client needs sslmode=verify-full
 }
 
 #[test]
+fn a_deny_rule_stands_first_with_its_line() {
+    let (exit, out, err) = why("192.0.2.44 --user app --database shop --tls");
+    assert_eq!((exit, err.as_str()), (Exit::No, ""));
+    let expected = "DENY  deny_rule                                        (file FILE)
+  line  origin   from  user  database  tls  first failure
+     8  old-vps  yes   -     .         .    a deny rule: it beats every origin
+     5  office   no    .     .         .    192.0.2.44 is not in 198.51.100.0/24
+     6  web      no    .     .         .    192.0.2.44 is not in 203.0.113.9
+mend: the deny rule \"old-vps\" (line 8) must go, or mean fewer
+";
+    assert_eq!(out, expected);
+    let (_, out, _) = why("192.0.2.44 --user app --database shop --format json");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["denied_by"]["origin"], "old-vps");
+    assert_eq!(json["denied_by"]["line"], 8);
+}
+
+#[test]
 fn a_yes_ends_with_zero_and_names_the_origin() {
     let (exit, out, _) = why("::ffff:203.0.113.9 --user app --database shop --tls");
     assert_eq!(exit, Exit::Fine);
@@ -101,7 +119,7 @@ fn every_refusal_says_what_would_mend_it() {
         ),
         (
             "192.0.2.44 --user app --tls",
-            "the deny rule \"old-vps\" must go",
+            "the deny rule \"old-vps\" (line 8) must go",
         ),
         (
             "192.0.2.1 --user app --tls",

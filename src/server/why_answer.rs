@@ -11,7 +11,10 @@ use super::why_words::{Subject, overruled};
 use crate::{
     config::{Listener, Protocol},
     net::ClientTrust,
-    policy::{Claim, Explanation, Origin, Outcome, Policy, Reason, Tried, Unlimited, Verdict},
+    policy::{
+        Claim, Condition, Deny, Explanation, Origin, Outcome, Policy, Reason, Tried, Unlimited,
+        Verdict,
+    },
 };
 
 /// Who answers, and by what.
@@ -39,6 +42,9 @@ pub struct WhyAnswer {
     pub would_deny: Option<String>,
     /// Every origin in the order of the file.
     pub tried: Vec<TriedAnswer>,
+    /// The deny rule that hit, as an origin is told: whatever they say, it beats them.
+    #[serde(default)]
+    pub denied_by: Option<TriedAnswer>,
     /// What would let the client in.
     pub mend: Option<String>,
     /// `daemon`, or `file PATH`.
@@ -69,11 +75,12 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriedAnswer {
     pub origin: String,
-    pub line: u32,
+    /// `None` for one that was given for a while: it stands in no file.
+    pub line: Option<u32>,
     /// The included file that it stands in; `None` for the main file.
     #[serde(default)]
     pub file: Option<String>,
-    /// The label of a [`Condition`](crate::policy::Condition).
+    /// The label of a [`Condition`].
     pub first_failure: Option<String>,
     /// Why it did not admit, in words.
     pub because: Option<String>,
@@ -129,6 +136,7 @@ impl WhyAnswer {
             tried: tried
                 .map(|(origin, tried)| TriedAnswer::of(origin, tried, subject, &explanation))
                 .collect(),
+            denied_by: subject.denying(&explanation).map(TriedAnswer::of_deny),
             mend: subject.mend(&explanation),
             source: ground.source.to_owned(),
             generation: (ground.source == DAEMON).then(|| policy.generation()),
@@ -213,6 +221,25 @@ impl fmt::Display for Decision {
 }
 
 impl TriedAnswer {
+    fn of_deny(deny: &Deny) -> Self {
+        let asked = [
+            (Condition::From, !deny.from.is_empty()),
+            (Condition::User, !deny.users.is_empty()),
+            (Condition::Proof, !deny.certificates.is_empty()),
+        ];
+        let outcome = |asks| if asks { "holds" } else { "unasked" };
+        Self {
+            origin: deny.name.to_string(),
+            line: Some(deny.line),
+            file: deny.file.as_deref().map(str::to_owned),
+            first_failure: None,
+            because: Some("a deny rule: it beats every origin".to_owned()),
+            conditions: asked
+                .map(|(condition, asks)| (condition.label().to_owned(), outcome(asks).to_owned()))
+                .into(),
+        }
+    }
+
     fn of(origin: &Origin, tried: &Tried, subject: Subject<'_>, explanation: &Explanation) -> Self {
         let label = |outcome| match outcome {
             Outcome::Holds => "holds",
@@ -224,7 +251,7 @@ impl TriedAnswer {
         let outcomes = tried.outcomes.iter();
         Self {
             origin: tried.origin.to_string(),
-            line: tried.line,
+            line: (!origin.temporary).then_some(tried.line),
             file: tried.file.as_deref().map(str::to_owned),
             first_failure: tried
                 .first_failure

@@ -7,8 +7,8 @@ use crate::{
     config::Protocol,
     net::{ClientTrust, Fingerprint},
     policy::{
-        Certificate, Claim, Condition, Explanation, Freshness, From, Names, Origin, Policy, Proof,
-        Reason, Replication, TlsVersion, Validity, Verdict, canonical,
+        Certificate, Claim, Condition, Deny, Explanation, Freshness, From, Names, Origin, Policy,
+        Proof, Reason, Replication, TlsVersion, Validity, Verdict, canonical,
     },
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Subject<'s> {
     pub(super) protocol: Protocol,
 }
 
-impl Subject<'_> {
+impl<'s> Subject<'s> {
     /// Why an origin fails by this condition.
     pub(super) fn because(self, failed: Condition, reason: Reason, origin: &Origin) -> String {
         let claim = self.claim;
@@ -156,21 +156,33 @@ impl Subject<'_> {
         )
     }
 
+    /// The deny rule that hit.
+    pub(super) fn denying(self, explanation: &Explanation) -> Option<&'s Deny> {
+        let named = explanation.rule.as_deref()?;
+        let mut all = self.policy.rules().deny.iter();
+        all.find(|deny| explanation.reason == Reason::DenyRule && *deny.name == *named)
+    }
+
     /// What would let the client in.
     pub(super) fn mend(self, explanation: &Explanation) -> Option<String> {
         let claim = self.claim;
         let rule = explanation.rule.as_deref().unwrap_or_default();
         let nearest = self.policy.origin(rule);
         let origin = nearest.map_or_else(String::new, |origin| {
-            let file = origin.file.as_ref();
-            let file = file.map_or_else(String::new, |file| format!("{file} "));
-            format!("\"{rule}\" ({file}line {})", origin.line)
+            if origin.temporary {
+                return format!("\"{rule}\" (temporary)");
+            }
+            placed(rule, origin.file.as_deref(), origin.line)
         });
         let user = brief(&claim.user);
         let database = brief(claim.database.as_deref().unwrap_or_default());
         let address = canonical(claim.address);
         Some(match explanation.reason {
-            Reason::DenyRule => format!("the deny rule \"{rule}\" must go, or mean fewer"),
+            Reason::DenyRule => {
+                let deny = self.denying(explanation)?;
+                let deny = placed(rule, deny.file.as_deref(), deny.line);
+                format!("the deny rule {deny} must go, or mean fewer")
+            }
             Reason::ExclusiveUser => format!(
                 "{origin} has `{user}` for itself: add {address} to its `from`, or use another user"
             ),
@@ -248,6 +260,12 @@ pub(super) fn overruled(explanation: &Explanation) -> Option<String> {
     }
     (explanation.verdict == Verdict::Deny)
         .then(|| format!("it matches, and \"{rule}\" has this user for itself"))
+}
+
+/// A rule, and where it stands.
+fn placed(rule: &str, file: Option<&str>, line: u32) -> String {
+    let file = file.map_or_else(String::new, |file| format!("{file} "));
+    format!("\"{rule}\" ({file}line {line})")
 }
 
 fn place(from: &From) -> String {

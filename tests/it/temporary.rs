@@ -180,6 +180,40 @@ fn the_ceiling_is_not_gone_over() {
 }
 
 #[test]
+fn what_a_deny_rule_forbids_is_not_promised() {
+    let gateway = gateway("origins: []\ndeny:\n  - {name: bad, from: [127.0.0.66]}\n");
+    let refused = ask(&gateway, "127.0.0.66", "by_text", "1h");
+    assert_eq!(refused.code(), 3, "{refused:?}");
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    assert!(
+        refused.stderr.contains("the deny rule \"bad\" (line "),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_temporary_origin_stands_in_no_line() {
+    let gateway = gateway(NOBODY);
+    let name = allow(&gateway, "1h");
+    let asked = [
+        "why",
+        "127.0.0.1",
+        "--user",
+        "by_text",
+        "--database",
+        "shop",
+    ];
+    let why = gateway.command(&asked);
+    assert!(
+        why.stdout.contains(&format!("  temporary  {name}")),
+        "{why:?}"
+    );
+    let elsewhere = gateway.command(&["why", "127.0.0.1", "--user", "app", "--tls"]);
+    let mend = format!("mend: \"{name}\" (temporary) needs");
+    assert!(elsewhere.stdout.contains(&mend), "{elsewhere:?}");
+}
+
+#[test]
 fn a_user_who_becomes_protected_loses_what_was_given() {
     let gateway = gateway(NOBODY);
     allow(&gateway, "1h");
