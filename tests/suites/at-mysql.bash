@@ -27,14 +27,6 @@ origins_of_mysql() {
 YAML
 }
 
-# What more the listener says where its clients come by TLS: then so do we, for tests ask the server whether they did.
-behind_mysql() {
-  local pin
-  pin=$(openssl x509 -in "$work/tls/certificate" -noout -fingerprint -sha256)
-  pin=${pin#*=}
-  echo ", upstream_tls: {mode: pin, pin: \"sha256:${pin//:/}\"}"
-}
-
 # lead_to_mysql PORT TLS
 lead_to_mysql() {
   export MYSQL_HOST=127.0.0.1 MYSQL_PORT=$1 MYSQL_USER=root MYSQL_PASSWORD=suites MYSQL_USE_TLS=0

@@ -27,9 +27,6 @@ origins_of_postgres() {
 YAML
 }
 
-# What more the listener says where its clients come by TLS.
-behind_postgres() { :; }
-
 # lead_to_postgres PORT TLS
 lead_to_postgres() {
   export PGHOST=127.0.0.1 PGPORT=$1 PGUSER=postgres PGPASSWORD=suites PGDATABASE=postgres PGSSLMODE=disable
