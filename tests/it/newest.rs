@@ -7,6 +7,7 @@ use crate::harness::{
     clients::{Environ, python_started},
     gateway::SHOP,
     newest_psql, node, postgres,
+    postgres::Release,
     process::of_tree,
     process::run,
     psql, python, raw, wait_until,
@@ -100,8 +101,8 @@ fn versions_that_are_not_there_yet_are_negotiated_once() {
             parameters.extend(option.map(|name| (name, "")));
             let mut packet = raw::startup(&parameters);
             packet[6..8].copy_from_slice(&minor.to_be_bytes());
-            let through = negotiated(Raw::encrypted([127, 0, 0, 1], gateway.port), &packet);
-            let direct = negotiated(Raw::connect(server.port), &packet);
+            let through = negotiated(&mut Raw::encrypted([127, 0, 0, 1], gateway.port), &packet);
+            let direct = negotiated(&mut Raw::connect(server.port), &packet);
             assert_eq!(through, direct, "3.{minor} {option:?}");
             let (kinds, told, _key) = through;
             assert_eq!(kinds.matches('v').count(), 1, "{kinds}");
@@ -113,7 +114,7 @@ fn versions_that_are_not_there_yet_are_negotiated_once() {
 }
 
 /// Logs in: the kinds of all messages up to the first `ReadyForQuery`, settings told once; the negotiation; the key's length.
-fn negotiated(mut client: Raw, packet: &[u8]) -> (String, Vec<u8>, usize) {
+fn negotiated(client: &mut Raw, packet: &[u8]) -> (String, Vec<u8>, usize) {
     client.send(packet);
     let (mut kinds, mut told, mut key) = (String::new(), Vec::new(), 0);
     loop {
@@ -129,6 +130,21 @@ fn negotiated(mut client: Raw, packet: &[u8]) -> (String, Vec<u8>, usize) {
             'E' => panic!("{:?}", message.field('M')),
             _ => {}
         }
+    }
+}
+
+#[test]
+fn a_session_of_the_newest_protocol_is_revoked_and_told_so() {
+    for server in Postgres::all() {
+        let gateway = Gateway::start(&server.address(), TEXT);
+        let mut packet = raw::startup(&[("user", "by_text"), ("database", "shop")]);
+        packet[7] = 2;
+        let mut client = Raw::encrypted([127, 0, 0, 1], gateway.port);
+        let (.., key) = negotiated(&mut client, &packet);
+        let longer = server.release == Release::Newest;
+        assert_eq!(key, if longer { 32 } else { 4 });
+        gateway.reload(&TEXT.replace("127.0.0.1", "127.0.0.9"));
+        assert_eq!(client.refusal().field('C').as_deref(), Some("57P01"));
     }
 }
 
