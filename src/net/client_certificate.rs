@@ -16,6 +16,7 @@ use tokio_rustls::{
         server::danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
+use webpki::EndEntityCert;
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer, X509Certificate},
@@ -90,7 +91,7 @@ impl Stream {
     }
 }
 
-/// Asks for a certificate, takes any and none, and insists on the key to it.
+/// Asks for a certificate, takes any and none, and insists on the key to what could prove anything.
 #[derive(Debug)]
 pub(super) struct AsksForAny {
     hints: Vec<DistinguishedName>,
@@ -131,6 +132,9 @@ impl ClientCertVerifier for AsksForAny {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if proves_nothing(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
@@ -140,12 +144,21 @@ impl ClientCertVerifier for AsksForAny {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if proves_nothing(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// Whether webpki cannot read it, as with version 1: then no CA vouches for it either (`client_trust` asks the same), and whose key
+/// it bears is all one. A client that has no other and needs none is not put out for it.
+fn proves_nothing(certificate: &CertificateDer<'_>) -> bool {
+    EndEntityCert::try_from(certificate).is_err()
 }
 
 /// A name with other characters than a DNS name has is none, whatever its CA thinks.

@@ -192,3 +192,28 @@ async fn clients_are_asked_by_the_names_of_our_cas_or_not_at_all() {
         assert!(stream.unwrap().client_chain().is_empty());
     }
 }
+
+/// A certificate of an old version, whose names can be read, and one that is none at all.
+fn unreadable(ca: &Ca) -> [CertifiedKey; 2] {
+    let (certificate, key) = certified(ca, ExtendedKeyUsagePurpose::ClientAuth);
+    let mut der = certificate.der().to_vec();
+    let version = der.windows(5).position(|bytes| bytes == [0xa0, 3, 2, 1, 2]);
+    der[version.unwrap() + 4] = 1;
+    let key = signing(&certificate, &key).key;
+    [der, b"no certificate".to_vec()]
+        .map(|der| CertifiedKey::new(vec![der.into()], Arc::clone(&key)))
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_can_read_ends_no_handshake_and_proves_nothing() {
+    let ca = authority("clients");
+    let (config, trust) = server(&ca, true);
+    for version in [&TLS12, &TLS13] {
+        for shown in unreadable(&ca) {
+            let (stream, _) = meet((Arc::clone(&config), &ca), Some(shown), version).await;
+            let stream = stream.unwrap();
+            let seen = trust.certificate(stream.client_chain(), SystemTime::now());
+            assert_eq!(seen.unwrap().validity, Validity::Untrusted);
+        }
+    }
+}

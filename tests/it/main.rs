@@ -29,6 +29,7 @@ mod docs;
 mod far;
 mod faults;
 mod floors;
+mod handshakes;
 mod harness;
 mod harness_works;
 mod hosts;
