@@ -36,6 +36,7 @@ mod hosts;
 mod import;
 mod import_lines;
 mod invariants;
+mod large;
 mod learned;
 mod limits;
 mod mutants;
