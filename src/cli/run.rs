@@ -82,7 +82,8 @@ impl From<&StartError> for Exit {
     fn from(error: &StartError) -> Self {
         match error {
             StartError::Certificate(error) if error.is_permission() => Self::NotPermitted,
-            StartError::Certificate(_) => Self::Configuration,
+            StartError::Accounts(error) if error.is_permission() => Self::NotPermitted,
+            StartError::Certificate(_) | StartError::Accounts(_) => Self::Configuration,
             StartError::Listen { .. } | StartError::AdminSocket { .. } => Self::Unavailable,
             StartError::Audit(_) => Self::NotPermitted,
             StartError::Meters(_) | StartError::Signals(_) | StartError::Panic => Self::Failed,

@@ -11,7 +11,7 @@ use Shape::{
 use super::{
     daemon::{LOG_FORMATS, LOG_LEVELS},
     everybody::ANSWERS,
-    listeners::{COMPRESSIONS, IDENTIFIES, PROTECTED, PROTOCOLS, PROXY_HEADERS},
+    listeners::{COMPRESSIONS, IDENTIFIES, PROTECTED, PROTOCOLS, PROXY_HEADERS, SCRAMS},
     origins::{ON_REVOKE, REPLICATIONS, TLS_VERSIONS},
     providers::Format,
     rehearsals::{REASONS, SHOWN_TLS, VERDICTS},
@@ -23,7 +23,7 @@ const fn key(name: &'static str, shape: Shape, absent: Absent, doc: &'static str
 }
 
 const fn schema(what: &'static str, keys: &'static [Key]) -> Schema {
-    Schema { what, keys, planned: &[] }
+    Schema { what, keys }
 }
 
 pub(super) const TOP: Schema = schema("an allowlist", TOP_KEYS);
@@ -54,32 +54,32 @@ const TOP_KEYS: &[Key] = &[
     key("tests", List(&Map(&TEST)), Means("none"), "What these rules must decide; a reload whose tests fail is refused"),
 ];
 
-pub(super) const LISTENER: Schema = Schema {
-    what: "a listener",
-    keys: &[
-        key("name", Label, Never, "Becomes a label of metrics"),
-        key("protocol", Words(&PROTOCOL_WORDS), Never, "mysql is MariaDB, too"),
-        key("listen", Either(&[Socket, List(&Socket)]), Never, "One address and port, or several"),
-        key("upstream", Text, Never, "The database: host:port, the path of its unix socket, or the folder of that"),
-        key("upstream_tls", Map(&UPSTREAM_TLS), Means("off for unix sockets and this machine; for another it must be written"),
-            "TLS towards the database"),
-        key("allow_plain_cancel", Flag, Value("true"),
-            "PostgreSQL: take cancel requests in clear, as old clients send them even after TLS"),
-        key("cancel_on_disconnect", Flag, Value("false"),
-            "PostgreSQL: stop the statement of a client that is gone, or that has closed its half; false: the server goes on with it"),
-        key("identify", Words(&IDENTIFY_WORDS), Value("off"),
-            "PostgreSQL: application_name tells the server the client's address as a suffix of that, for logs only: every session may set it"),
-        key("protect_upstream", Words(&PROTECTED_WORDS), Value("greeting"),
-            "MySQL: greeting is the database's own, once the address may come in; strict is the gateway's, and the database is not touched before the client is allowed"),
-        key("proxy_protocol", Map(&PROXY_PROTOCOL), Means("nobody's"),
-            "Balancers whose PROXY header says whom a connection is for"),
-        key("upstream_proxy_protocol", Words(&PROXY_HEADER_WORDS), Value("off"),
-            "MariaDB, Percona Server: whether it is told the client's address by a PROXY header"),
-        key("compression", Words(&COMPRESSION_WORDS), Value("masked"),
-            "MySQL: masked is not offered; with passthrough compressed sessions are passed on unread"),
-    ],
-    planned: &["scram", "verifiers"],
-};
+pub(super) const LISTENER: Schema = schema("a listener", &[
+    key("name", Label, Never, "Becomes a label of metrics"),
+    key("protocol", Words(&PROTOCOL_WORDS), Never, "mysql is MariaDB, too"),
+    key("listen", Either(&[Socket, List(&Socket)]), Never, "One address and port, or several"),
+    key("upstream", Text, Never, "The database: host:port, the path of its unix socket, or the folder of that"),
+    key("upstream_tls", Map(&UPSTREAM_TLS), Means("off for unix sockets and this machine; for another it must be written"),
+        "TLS towards the database"),
+    key("scram", Words(&SCRAM_WORDS), Value("auto"),
+        "PostgreSQL: relay leaves SCRAM to the server; terminate checks the proof here, by `verifiers`; auto does what lets clients with channel binding in"),
+    key("verifiers", Path, Means("none"),
+        "PostgreSQL: what the server keeps of its passwords, from pg_dumpall --roles-only or a userlist, which not everybody may read; a change is taken in by itself"),
+    key("allow_plain_cancel", Flag, Value("true"),
+        "PostgreSQL: take cancel requests in clear, as old clients send them even after TLS"),
+    key("cancel_on_disconnect", Flag, Value("false"),
+        "PostgreSQL: stop the statement of a client that is gone, or that has closed its half; false: the server goes on with it"),
+    key("identify", Words(&IDENTIFY_WORDS), Value("off"),
+        "PostgreSQL: application_name tells the server the client's address as a suffix of that, for logs only: every session may set it"),
+    key("protect_upstream", Words(&PROTECTED_WORDS), Value("greeting"),
+        "MySQL: greeting is the database's own, once the address may come in; strict is the gateway's, and the database is not touched before the client is allowed"),
+    key("proxy_protocol", Map(&PROXY_PROTOCOL), Means("nobody's"),
+        "Balancers whose PROXY header says whom a connection is for"),
+    key("upstream_proxy_protocol", Words(&PROXY_HEADER_WORDS), Value("off"),
+        "MariaDB, Percona Server: whether it is told the client's address by a PROXY header"),
+    key("compression", Words(&COMPRESSION_WORDS), Value("masked"),
+        "MySQL: masked is not offered; with passthrough compressed sessions are passed on unread"),
+]);
 
 pub(super) const UPSTREAM_TLS: Schema = schema("`upstream_tls`", &[
     key("mode", Words(&MODE_WORDS), Never, "How the server proves who it is"),
@@ -303,6 +303,7 @@ const PROTOCOL_WORDS: [&str; 2] = words(&PROTOCOLS);
 const PROXY_HEADER_WORDS: [&str; 2] = words(&PROXY_HEADERS);
 const REASON_WORDS: [&str; 26] = words(&REASONS);
 const REPLICATION_WORDS: [&str; 3] = words(&REPLICATIONS);
+const SCRAM_WORDS: [&str; 3] = words(&SCRAMS);
 const SHOWN_TLS_WORDS: [&str; 4] = words(&SHOWN_TLS);
 const TLS_VERSION_WORDS: [&str; 2] = words(&TLS_VERSIONS);
 const VERDICT_WORDS: [&str; 2] = words(&VERDICTS);

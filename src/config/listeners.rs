@@ -1,6 +1,6 @@
 //! `listeners`: the sockets we accept on, and what stands behind each. Floor 1.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -10,7 +10,7 @@ use super::{
     problems::{Fault, Report, Where},
     raw::{Kind, Node},
     settings::{
-        Compression, Identify, Listener, ProtectUpstream, Protocol, UpstreamAddress,
+        Compression, Identify, Listener, ProtectUpstream, Protocol, Scram, UpstreamAddress,
         UpstreamProxyProtocol, UpstreamTls,
     },
     upstream_tls, values,
@@ -105,6 +105,8 @@ fn door(node: &Node, report: &mut Report) -> Option<Door> {
             listen,
             upstream,
             upstream_tls: upstream_tls?,
+            scram: postgres.scram,
+            verifiers: postgres.verifiers,
             allow_plain_cancel: postgres.allow_plain_cancel,
             cancel_on_disconnect: postgres.cancel_on_disconnect,
             identify: postgres.identify,
@@ -171,6 +173,8 @@ struct Own<'f, 'n, 'r> {
 
 /// What a listener says of PostgreSQL alone.
 struct PostgresKeys {
+    scram: Scram,
+    verifiers: Option<PathBuf>,
     allow_plain_cancel: bool,
     cancel_on_disconnect: bool,
     identify: Identify,
@@ -186,16 +190,42 @@ struct MysqlKeys {
 impl Own<'_, '_, '_> {
     fn postgres(&mut self) -> Option<PostgresKeys> {
         let owner = Protocol::Postgres;
+        let scram = self.word(owner, "scram", "what becomes of it", &SCRAMS);
+        let verifiers = self.value(owner, "verifiers", None, |text| {
+            values::path(text).map(Some)
+        });
+        self.scram_fits(scram);
         let allow_plain_cancel = self.value(owner, "allow_plain_cancel", true, values::boolean);
         let cancel_on_disconnect =
             self.value(owner, "cancel_on_disconnect", false, values::boolean);
         let told = "a way to tell the client's address";
         let identify = self.word(owner, "identify", told, &IDENTIFIES);
         Some(PostgresKeys {
+            scram: scram?,
+            verifiers: verifiers?,
             allow_plain_cancel: allow_plain_cancel?,
             cancel_on_disconnect: cancel_on_disconnect?,
             identify: identify?,
         })
+    }
+
+    /// Verifiers and what they are for.
+    fn scram_fits(&mut self, scram: Option<Scram>) {
+        let verifiers = self.fields.get("verifiers");
+        match (scram, self.fields.get("scram"), verifiers) {
+            (Some(Scram::Terminate), Some(node), None) => {
+                let fault = Fault::new("`scram: terminate` needs `verifiers`")
+                    .label("no proof could be checked")
+                    .hint("pg_dumpall --roles-only > FILE; chmod 640 FILE; and `verifiers: FILE` beside it");
+                self.report.error(&node.at, fault);
+            }
+            (Some(Scram::Relay), _, Some(node)) => {
+                let fault = Fault::new("`verifiers` says nothing where `scram` is `relay`")
+                    .hint("remove it, or write `scram: terminate`");
+                self.report.error(&node.at, fault);
+            }
+            _ => {}
+        }
     }
 
     fn mysql(&mut self) -> Option<MysqlKeys> {
@@ -361,6 +391,12 @@ pub(super) const PROTOCOLS: [(&str, Protocol); 2] =
 pub(super) const IDENTIFIES: [(&str, Identify); 2] = [
     ("off", Identify::Off),
     ("application_name", Identify::ApplicationName),
+];
+
+pub(super) const SCRAMS: [(&str, Scram); 3] = [
+    ("auto", Scram::Auto),
+    ("relay", Scram::Relay),
+    ("terminate", Scram::Terminate),
 ];
 
 pub(super) const PROTECTED: [(&str, ProtectUpstream); 2] = [

@@ -38,6 +38,10 @@ pub struct Listener {
     pub listen: Vec<SocketAddr>,
     pub upstream: UpstreamAddress,
     pub upstream_tls: UpstreamTls,
+    /// PostgreSQL: who checks the proof of a password.
+    pub scram: Scram,
+    /// PostgreSQL: the file of [`Verifiers`](super::Verifiers).
+    pub verifiers: Option<PathBuf>,
     /// PostgreSQL: whether a cancel request is taken in clear. Old libpq always sends it so.
     pub allow_plain_cancel: bool,
     /// PostgreSQL: whether the statement of a client that is gone is stopped. A server goes on with it: what runs may have been
@@ -112,6 +116,19 @@ pub enum Negotiation {
     Request,
     /// Without a word. PostgreSQL 17 and later.
     Direct,
+}
+
+/// Who checks the proof of a PostgreSQL client that logs in by SCRAM. A proof is bound to the certificate that the client has seen,
+/// so a server with another certificate does not believe it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scram {
+    /// The server, where it can; else the gateway, by its verifiers.
+    #[default]
+    Auto,
+    /// The server, whatever comes of it.
+    Relay,
+    /// The gateway, which then logs in with what it has learned.
+    Terminate,
 }
 
 /// Who greets a MySQL client.

@@ -12,8 +12,6 @@ pub(super) struct Schema {
     /// With its article: `an origin`.
     pub(super) what: &'static str,
     pub(super) keys: &'static [Key],
-    /// Keys that this version does not know what to do with. They are refused, never ignored.
-    pub(super) planned: &'static [&'static str],
 }
 
 pub(super) struct Key {
@@ -152,13 +150,8 @@ impl Schema {
     }
 
     fn stranger(&self, name: &str) -> Fault {
-        if self.planned.contains(&name) {
-            return Fault::new(format!("`{name}` is not built yet"))
-                .label("this version does not know what to do with it")
-                .hint("remove it: doorward never ignores a rule");
-        }
         let fault = Fault::new(format!("{} has no key `{}`", self.what, shorten(name)));
-        match nearest(name, self.names().chain(self.planned.iter().copied())) {
+        match nearest(name, self.names()) {
             Some(meant) => fault.label(format!("did you mean `{meant}`?")),
             None => fault.hint(format!(
                 "there are {}",

@@ -8,6 +8,7 @@
 //! limits. A reload sends; nobody restarts.
 
 mod accept;
+mod accounts;
 mod admin;
 mod audit;
 mod certificate;
@@ -46,6 +47,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+pub use accounts::AccountsError;
 pub use audit::AuditError;
 pub(crate) use certificate::way;
 pub use logging::Logging;

@@ -8,6 +8,7 @@ use std::{fmt::Display, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::task::spawn_blocking;
 
 use super::{
+    accounts::{self, AccountsError},
     certificate::{Certificates, client_trust, files, upstream_tls},
     house::House,
     status::rfc3339,
@@ -50,7 +51,9 @@ fn files_of(house: &House) -> Vec<PathBuf> {
     let in_force = house.lock();
     let lists = in_force.texts.lists.values();
     let lists = lists.map(|list| list.path.clone());
-    files(&in_force.settings).into_iter().chain(lists).collect()
+    let files = files(&in_force.settings).into_iter();
+    let verifiers = accounts::files(&in_force.settings);
+    files.chain(verifiers).chain(lists).collect()
 }
 
 /// Tells when certificates and lists end.
@@ -66,6 +69,7 @@ struct Read {
     clients: Result<Arc<ClientTrust>, AuthorityError>,
     certificates: Result<Certificates, AuthorityError>,
     upstream: Result<Vec<Option<UpstreamTls>>, AuthorityError>,
+    accounts: Result<accounts::Read, AccountsError>,
     /// The same rules with other addresses; `None` where no list has changed.
     loaded: Result<Option<Loaded>, Problems>,
 }
@@ -85,6 +89,7 @@ impl Read {
         Self {
             certificates: Certificates::of(&known.settings, asking, now),
             upstream: upstream_tls(&known.settings),
+            accounts: accounts::read(&known.settings),
             clients,
             loaded: known.lists(),
         }
@@ -113,6 +118,9 @@ impl House {
         let ways = self.doors.iter().zip(upstream.into_iter().flatten());
         for (door, tls) in ways {
             door.upstream.encrypt(tls);
+        }
+        if let Some(accounts) = self.good(read.accounts) {
+            self.believe(accounts);
         }
         let clients = self.good(read.clients);
         let clients = clients.unwrap_or_else(|| Arc::clone(&believed));
@@ -160,6 +168,15 @@ impl House {
             texts: Arc::clone(&in_force.texts),
             clients: Arc::clone(&self.standing.borrow().trust),
             overrides: self.source.overrides().clone(),
+        }
+    }
+
+    fn believe(&self, read: accounts::Read) {
+        for warning in &read.warnings {
+            tracing::warn!(event = "config_warning", cause = warning);
+        }
+        for (door, accounts) in self.doors.iter().zip(read.accounts) {
+            door.believe(accounts);
         }
     }
 

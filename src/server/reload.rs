@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    accounts::{self, AccountsError},
     audit::AuditError,
     certificate::{Certificates, client_trust, upstream_tls},
     control::{Refused, Reloaded},
@@ -45,6 +46,7 @@ struct Made {
     certificates: Certificates,
     clients: Arc<ClientTrust>,
     tls: Vec<Option<UpstreamTls>>,
+    accounts: accounts::Read,
 }
 
 /// Who asks for a reload.
@@ -136,6 +138,7 @@ impl House {
         let generation = policy.generation();
         let origins = policy.origins().len();
         let certificates = made.certificates.clone();
+        let of_accounts = made.accounts.warnings.clone();
         let live = self.swap(&policy, &settings, made);
         self.gateway.meters.configured(generation, now);
         let (state_dir, texts) = (settings.state_dir.clone(), Arc::new(texts));
@@ -156,7 +159,11 @@ impl House {
             decided_again,
             revoked,
             needs_restart,
-            warnings: warnings.iter().map(ToString::to_string).collect(),
+            warnings: warnings
+                .iter()
+                .map(ToString::to_string)
+                .chain(of_accounts)
+                .collect(),
         })
     }
 
@@ -185,9 +192,11 @@ impl House {
         self.tls.send_replace(Arc::clone(&made.certificates.tls));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
-        let ways = self.doors.iter().zip(&settings.listeners).zip(made.tls);
-        for ((door, listener), tls) in ways {
+        let ways = self.doors.iter().zip(&settings.listeners);
+        let ways = ways.zip(made.tls).zip(made.accounts.accounts);
+        for (((door, listener), tls), accounts) in ways {
             door.upstream.encrypt(tls);
+            door.believe(accounts);
             door.put_in_force(Arc::clone(listener));
         }
         self.standing.send_modify(|standing| {
@@ -267,6 +276,7 @@ fn read(source: &Source, kept: Settings, believed: &Arc<ClientTrust>) -> Result<
         made: Made {
             certificates: Certificates::of(&settings, &clients, SystemTime::now())?,
             tls: upstream_tls(&settings)?,
+            accounts: accounts::read(&settings)?,
             clients,
         },
         needs_restart: differences(&settings, &loaded.settings),
@@ -291,6 +301,8 @@ fn live_part(new: &Settings, kept: Settings) -> Settings {
                 listen: kept.listen.clone(),
                 upstream: kept.upstream.clone(),
                 upstream_tls: kept.upstream_tls.clone(),
+                scram: kept.scram,
+                verifiers: kept.verifiers.clone(),
                 upstream_proxy_protocol: kept.upstream_proxy_protocol,
                 ..(**new).clone()
             }),
@@ -336,6 +348,19 @@ impl From<LoadError> for No {
             if source.kind() == std::io::ErrorKind::PermissionDenied);
         Self {
             why: if unreadable {
+                Refused::NotPermitted
+            } else {
+                Refused::Configuration
+            },
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<AccountsError> for No {
+    fn from(error: AccountsError) -> Self {
+        Self {
+            why: if error.is_permission() {
                 Refused::NotPermitted
             } else {
                 Refused::Configuration

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     COMMIT, Configuration, Logging, NUMBER,
+    accounts::{self, AccountsError},
     audit::AuditError,
     certificate::{Certificates, client_trust, upstream_tls},
     house::{House, InForce},
@@ -43,6 +44,8 @@ use crate::{
 pub enum StartError {
     #[error(transparent)]
     Certificate(#[from] AuthorityError),
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     #[error("cannot listen on {address}: {}", because(*address, error))]
     Listen {
         address: SocketAddr,
@@ -85,13 +88,13 @@ pub(super) async fn open(
         tracing::warn!(event = "config_warning", cause = %warning);
     }
     let settings = loaded.settings;
-    let (certificates, clients, tls) = make_certificates(settings.clone(), now).await?;
+    let made = make(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
     let (names, asking) = Names::begin(&rules, &settings.resolver).await;
     let policy = Policy::new(rules, &names.hosts(), FIRST_GENERATION);
     meters.declare(&declared(policy.origins(), &settings));
-    refresh::tell_ends(&meters, &certificates, &clients);
+    refresh::tell_ends(&meters, &made.certificates, &made.clients);
     meters.configured(FIRST_GENERATION, now);
     let in_use = if problem.is_some() {
         meters.configuration_refused();
@@ -102,24 +105,24 @@ pub(super) async fn open(
     };
 
     logging.audit().write_to(&settings.audit)?;
-    let (doors, entrances) = bind_doors(&settings, tls, &meters)?;
+    let (doors, entrances) = bind_doors(&settings, made.tls, made.accounts, &meters)?;
     let http = bind(settings.admin.http, &settings)?;
     let admin = bind_admin(&settings)?;
 
     let standing = Standing {
         policy: Arc::new(policy),
-        trust: clients,
+        trust: made.clients,
         closing: None,
     };
     let (standing, policies) = watch::channel(standing);
-    let (tls, shown) = watch::channel(Arc::clone(&certificates.tls));
+    let (tls, shown) = watch::channel(Arc::clone(&made.certificates.tls));
     let (limits, bounds) = watch::channel(settings.limits);
     let record = logging.audit().record();
     let gateway = Gateway::new(policies, shown, bounds, meters, record);
     let in_force = InForce {
         settings,
         texts: Arc::new(loaded.texts),
-        certificates,
+        certificates: made.certificates,
         loaded: now,
         source: in_use,
         problem,
@@ -155,16 +158,29 @@ fn join_temporary(state_dir: &Path, rules: Rules, now: SystemTime) -> (Arc<Book>
     (Arc::new(book), joined.rules)
 }
 
-/// What clients see, whom we believe of clients, and what each server must prove.
-type Made = (Certificates, Arc<ClientTrust>, Vec<Option<UpstreamTls>>);
+/// What the settings' files are made into.
+struct Made {
+    /// What clients see.
+    certificates: Certificates,
+    /// Whom we believe of clients.
+    clients: Arc<ClientTrust>,
+    /// What each server must prove.
+    tls: Vec<Option<UpstreamTls>>,
+    /// Whose proofs are checked at each listener.
+    accounts: accounts::Read,
+}
 
-async fn make_certificates(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
-    let made = spawn_blocking(move || -> Result<_, AuthorityError> {
+async fn make(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
+    let made = spawn_blocking(move || -> Result<_, StartError> {
         let clients = client_trust(&settings, &Arc::default())?;
-        let certificates = Certificates::of(&settings, &clients, now)?;
-        Ok((certificates, clients, upstream_tls(&settings)?))
+        Ok(Made {
+            certificates: Certificates::of(&settings, &clients, now)?,
+            tls: upstream_tls(&settings)?,
+            accounts: accounts::read(&settings)?,
+            clients,
+        })
     });
-    Ok(made.await.map_err(|_panic| StartError::Panic)??)
+    made.await.map_err(|_panic| StartError::Panic)?
 }
 
 /// The doors, and each of their bound addresses.
@@ -173,13 +189,19 @@ type Bound = (Vec<Arc<Door>>, Vec<(TcpListener, Arc<Door>)>);
 fn bind_doors(
     settings: &Settings,
     tls: Vec<Option<UpstreamTls>>,
+    accounts: accounts::Read,
     meters: &Meters,
 ) -> Result<Bound, StartError> {
     let mut doors = Vec::new();
     let mut entrances = Vec::new();
-    for (listener, tls) in settings.listeners.iter().zip(tls) {
+    for warning in &accounts.warnings {
+        tracing::warn!(event = "config_warning", cause = warning);
+    }
+    let ways = tls.into_iter().zip(accounts.accounts);
+    for (listener, (tls, accounts)) in settings.listeners.iter().zip(ways) {
         let door = Arc::new(door(listener, meters));
         door.upstream.encrypt(tls);
+        door.believe(accounts);
         for address in &listener.listen {
             entrances.push((bind(*address, settings)?, Arc::clone(&door)));
         }

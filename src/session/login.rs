@@ -19,7 +19,10 @@ use crate::{
     net::{Shown, Stream},
     protocol::{
         Conversation, Opening,
-        postgres::{self, LoginError},
+        postgres::{
+            self, LoginError,
+            scram::{Distrust, Doubt},
+        },
     },
     wire::postgres::StartupMessage,
 };
@@ -66,7 +69,7 @@ impl Allowed {
 }
 
 async fn login_postgres(
-    (client, _shown): (&mut Stream, Option<&Shown>),
+    (client, shown): (&mut Stream, Option<&Shown>),
     startup: &StartupMessage,
     tenure: &mut Tenure,
     visit: &Visit,
@@ -81,9 +84,11 @@ async fn login_postgres(
     // a balancer on this machine is not where its clients are
     let near = !matches!(client, Stream::Tcp(_)) || visit.address.is_loopback();
     let private = near && postgres::is_private(client);
+    let accounts = visit.door.accounts();
     let terms = postgres::Terms {
         authentication,
         cleartext: private && postgres::is_private(&upstream),
+        scram: visit.door.scram(shown, &upstream, accounts.as_deref()),
         interrupted: async { tenure.ended().await.denial },
     };
     // the claim, and what is logged of it, stay the client's own words
@@ -148,11 +153,22 @@ impl No {
             }
             LoginError::NoChallenge => Self::told(Refusal::NoChallenge),
             LoginError::Cleartext => Self::told(Refusal::Cleartext),
+            LoginError::Doubted(Doubt::Garbled | Doubt::NotOffered) => {
+                Self::told(Refusal::Malformed(text))
+            }
+            LoginError::Doubted(Doubt::Downgraded | Doubt::OtherConnection | Doubt::WrongProof) => {
+                tenure.disbelieved(&tenure.claim);
+                Self::told(Refusal::NotProved(text))
+            }
+            // the client was right by what is known here
+            LoginError::Distrusted(Distrust::Stale) => Self::told(Refusal::NotProved(text)),
             LoginError::ClientLeft | LoginError::ClientBroke(_) => {
                 Self::silent(Refusal::LeftAtChallenge)
             }
             LoginError::ClientMalformed => Self::told(Refusal::Malformed(text)),
-            LoginError::UpstreamClosed
+            LoginError::Distrusted(_)
+            | LoginError::NoRandomness
+            | LoginError::UpstreamClosed
             | LoginError::UpstreamMalformed
             | LoginError::UpstreamBroke(_) => Self::told(Refusal::Unreachable(text)),
             LoginError::Interrupted(denial) => Self::told(Refusal::Denied(denial)),

@@ -64,6 +64,7 @@ use crate::{
     meter::{ListenerMeters, Meters},
     net::{DoorTls, Upstream},
     policy::TlsVersion,
+    protocol::postgres::Accounts,
 };
 use bans::Bans;
 use budget::{Bucket, Echoes, Lines};
@@ -88,6 +89,8 @@ pub struct Door {
     pub meters: Arc<ListenerMeters>,
     sessions: Arc<SessionTable>,
     mysql: MysqlServer,
+    /// Whose proofs are checked here.
+    accounts: RwLock<Option<Arc<Accounts>>>,
 }
 
 impl Door {
@@ -99,6 +102,7 @@ impl Door {
             meters,
             sessions: Arc::default(),
             mysql: MysqlServer::default(),
+            accounts: RwLock::default(),
         }
     }
 
@@ -114,6 +118,20 @@ impl Door {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *in_force = settings;
+    }
+
+    /// Whose proofs are checked here, if any are.
+    pub fn accounts(&self) -> Option<Arc<Accounts>> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.clone()
+    }
+
+    pub fn believe(&self, known: Option<Arc<Accounts>>) {
+        let mut accounts = self
+            .accounts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *accounts = known;
     }
 }
 

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::Door;
 use crate::{
-    net::{DialError, Stream},
-    protocol::postgres::{self, EncryptError},
+    net::{DialError, Shown, Stream},
+    protocol::postgres::{self, Accounts, EncryptError, Pairing, Plan, Proofs, Scram},
 };
 
 /// Why there is no connection to the server that could be used. `Display` is for the log.
@@ -39,6 +39,32 @@ impl Door {
     /// A session would have none either.
     pub async fn reach(&self, within: Duration) -> Result<Stream, Unreached> {
         self.encrypted(self.upstream.visit(within), within).await
+    }
+
+    /// What becomes of SCRAM between a client that has seen this of us, and the server at the end of this stream.
+    pub(super) fn scram<'a>(
+        &self,
+        shown: Option<&Shown>,
+        upstream: &Stream,
+        accounts: Option<&'a Accounts>,
+    ) -> Scram<'a> {
+        let certificate = upstream.server_certificate();
+        let pairing = Pairing {
+            client_tls: shown.is_some(),
+            upstream_tls: certificate.is_some(),
+            same_certificate: certificate == shown.map(|shown| shown.fingerprint),
+            verifiers: accounts.is_some(),
+        };
+        match (pairing.plan(self.in_force().scram), accounts) {
+            (Plan::Terminate, Some(accounts)) => Scram::Terminate(Proofs {
+                accounts,
+                ours: shown.and_then(|shown| shown.end_point),
+                theirs: upstream.server_end_point(),
+            }),
+            (Plan::Strip, _) => Scram::Strip,
+            (Plan::Misbound, _) => Scram::Misbound,
+            (Plan::Relay | Plan::Terminate, _) => Scram::Relay,
+        }
     }
 
     /// What `dialling` gives, encrypted where the way to a PostgreSQL server is to be. `within` bounds the handshake.

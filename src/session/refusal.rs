@@ -41,6 +41,9 @@ pub(super) enum Refusal {
     HostBlocked,
     #[error("the server refused the login ({0})")]
     UpstreamRefused(String),
+    /// A SCRAM login that ended at the gateway.
+    #[error("{0}")]
+    NotProved(String),
     #[error("the server let the session in without asking for a proof")]
     NoChallenge,
     #[error("the server asked for the password in clear, over a connection that is not private")]
@@ -57,9 +60,10 @@ impl Refusal {
             Self::Left | Self::Malformed(_) => Reason::MalformedOpening,
             Self::Tls(_) => Reason::TlsFailed,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,
-            Self::UpstreamRefused(_) | Self::InsteadOfGreeting { .. } | Self::HostBlocked => {
-                Reason::UpstreamRefused
-            }
+            Self::UpstreamRefused(_)
+            | Self::NotProved(_)
+            | Self::InsteadOfGreeting { .. }
+            | Self::HostBlocked => Reason::UpstreamRefused,
             Self::NoChallenge => Reason::AuthenticationMissing,
             Self::Cleartext => Reason::TlsRequired,
         }
@@ -81,6 +85,7 @@ impl Refusal {
             | Self::Left
             | Self::Malformed(_)
             | Self::Tls(_)
+            | Self::NotProved(_)
             | Self::UpstreamRefused(_) => true,
             Self::TooMany
             | Self::Unrecorded
@@ -104,6 +109,9 @@ impl Refusal {
         }
         if matches!(self, Self::Cleartext) {
             return "the server asked for a password in clear, on a way that is not private";
+        }
+        if matches!(self, Self::NotProved(_)) {
+            return "the password was not proved";
         }
         self.reason().sentence()
     }
@@ -141,6 +149,7 @@ impl Refusal {
             | Self::InsteadOfGreeting { .. }
             | Self::HostBlocked
             | Self::UpstreamRefused(_)
+            | Self::NotProved(_)
             | Self::NoChallenge
             | Self::Cleartext => None,
         }

@@ -4,6 +4,7 @@ mod bounds;
 mod files;
 mod layers;
 mod mysql;
+mod postgres;
 mod refused;
 mod rules;
 mod shown;

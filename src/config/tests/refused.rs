@@ -3,21 +3,6 @@
 use super::*;
 
 #[test]
-fn a_key_that_is_not_built_is_an_error_that_says_so() {
-    let planned: Vec<_> = schemas()
-        .into_iter()
-        .flat_map(|schema| schema.planned.iter())
-        .collect();
-    assert_eq!(planned, [&"scram", &"verifiers"]);
-    for key in planned {
-        let door = DOOR.replace("upstream:", &format!("{key}: x, upstream:"));
-        let found = problems(&door);
-        let expected = format!("`{key}` is not built yet");
-        assert!(found[0].contains(&expected), "{found:?}");
-    }
-}
-
-#[test]
 fn a_mistyped_key_or_word_is_told_what_was_meant() {
     for (block, expected) in [
         (

@@ -14,10 +14,9 @@ pub struct Exchange {
     challenge_required: bool,
     cleartext_allowed: bool,
     version_negotiated: bool,
+    sasl: Sasl,
     turn: Turn,
     answers: u32,
-    /// The client has shown no token, and asked where it gets one.
-    discovers: bool,
     cancel_key: Option<CancelKey>,
 }
 
@@ -31,11 +30,24 @@ enum Turn {
     Authenticated,
 }
 
+/// How far SASL has come, of which one is offered once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sasl {
+    NotOffered,
+    Offered,
+    /// The client has shown no token, and asked where it gets one.
+    Discovers,
+    /// We have checked the proof, and the server ours: only its yes can follow.
+    Proved,
+}
+
 /// What to do with a message of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Hand it on.
     Relay,
+    /// It offers ways of SASL: whoever hears of which is to be decided.
+    Offered,
     /// Hand it on: it was the server's no.
     Refused(Option<Sqlstate>),
     /// Hand it on: the session begins.
@@ -59,9 +71,9 @@ impl Exchange {
             challenge_required,
             cleartext_allowed,
             version_negotiated: false,
+            sasl: Sasl::NotOffered,
             turn: Turn::Server,
             answers: 0,
-            discovers: false,
             cancel_key: None,
         }
     }
@@ -73,9 +85,23 @@ impl Exchange {
 
     /// The client has answered with a `p` of this payload.
     pub fn answered(&mut self, payload: &[u8]) {
-        self.discovers |= self.answers == 0 && bearer::is_discovery(payload);
+        if self.sasl == Sasl::Offered && self.answers == 0 && bearer::is_discovery(payload) {
+            self.sasl = Sasl::Discovers;
+        }
         self.turn = Turn::Server;
         self.answers = self.answers.saturating_add(1);
+    }
+
+    /// The client has proved its password to us, and we have to the server.
+    pub const fn proved(&mut self) {
+        self.turn = Turn::Server;
+        self.answers = self.answers.saturating_add(PROOF);
+        self.sasl = Sasl::Proved;
+    }
+
+    /// Whether the server has offered ways of SASL.
+    pub const fn offered(&self) -> bool {
+        !matches!(self.sasl, Sasl::NotOffered)
     }
 
     /// How many times the client has answered.
@@ -85,7 +111,7 @@ impl Exchange {
 
     /// Whether the client only asks where it gets a token: it has not tried to log in, so a no is no failure of it.
     pub const fn discovers(&self) -> bool {
-        self.discovers
+        matches!(self.sasl, Sasl::Discovers)
     }
 
     /// The key that cancels the session's queries, when the server gave one.
@@ -126,6 +152,13 @@ impl Exchange {
                 return Err(Fault::NoChallenge);
             }
             Authentication::Ok => self.turn = Turn::Authenticated,
+            _ if self.sasl == Sasl::Proved => return Err(Fault::Garbled),
+            Authentication::Sasl if self.offered() => return Err(Fault::Garbled),
+            Authentication::Sasl => {
+                self.sasl = Sasl::Offered;
+                self.turn = Turn::Client;
+                return Ok(Step::Offered);
+            }
             Authentication::Cleartext if !self.cleartext_allowed => return Err(Fault::Cleartext),
             Authentication::Cleartext | Authentication::Challenge => self.turn = Turn::Client,
             Authentication::Final => self.turn = Turn::Server,
@@ -133,3 +166,6 @@ impl Exchange {
         Ok(Step::Relay)
     }
 }
+
+/// Answers of a client in SCRAM: its first word, and the proof.
+const PROOF: u32 = 2;

@@ -9,7 +9,13 @@ use std::{io, pin::pin};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use super::exchange::{Exchange, Fault, Step};
+use super::{
+    exchange::Exchange,
+    heard::{End, Heard, Rules},
+    pairing::Scram,
+    scram::{Distrust, Doubt},
+    terminate::{Legs, terminate},
+};
 use crate::{
     net::Stream,
     policy::Denial,
@@ -20,11 +26,12 @@ use crate::{
 
 /// Under which terms a client may be logged in.
 #[derive(Debug)]
-pub struct Terms<I> {
+pub struct Terms<'a, I> {
     /// The authentication floor: who is let in without having answered a challenge is put out.
     pub authentication: bool,
     /// Whether a password may pass unhashed: both legs are [private](is_private).
     pub cleartext: bool,
+    pub scram: Scram<'a>,
     /// Resolves when the policy no longer admits the session.
     pub interrupted: I,
 }
@@ -59,6 +66,14 @@ pub enum LoginError {
     NoChallenge,
     #[error("the server asked for the password in clear, over a connection that is not private")]
     Cleartext,
+    /// The server has heard nothing of it.
+    #[error("{0}")]
+    Doubted(#[from] Doubt),
+    /// The client has been believed.
+    #[error("{0}")]
+    Distrusted(#[from] Distrust),
+    #[error("the machine has no randomness")]
+    NoRandomness,
     #[error("the client left during the login")]
     ClientLeft,
     #[error("the client sent something else than an answer to the challenge")]
@@ -84,7 +99,7 @@ pub async fn login<C, U, I>(
     client: &mut C,
     upstream: &mut U,
     startup: &StartupMessage,
-    terms: Terms<I>,
+    terms: Terms<'_, I>,
 ) -> Result<LoggedIn, LoginError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -95,10 +110,44 @@ where
     let mut exchange = Exchange::new(terms.authentication, terms.cleartext);
     let mut said = Vec::with_capacity(1024);
     let mut answer = Answer::default();
-    send(upstream, &startup.encode())
-        .await
-        .map_err(LoginError::UpstreamBroke)?;
+    ask(upstream, &startup.encode()).await?;
+    let rules = Rules {
+        scram: terms.scram,
+        cleartext: terms.cleartext,
+        startup,
+    };
     loop {
+        let heard = Heard::new(&mut exchange, &said, &rules);
+        tell(client, said.get(..heard.relayed).unwrap_or_default()).await?;
+        tell(client, &heard.instead).await?;
+        let end = heard.end?;
+        said.drain(..heard.done);
+        match end {
+            End::More => {}
+            End::Replaced => continue,
+            End::Ours(offer, proofs) => {
+                let legs = Legs {
+                    client,
+                    upstream,
+                    said: &mut said,
+                    interrupted: interrupted.as_mut(),
+                };
+                terminate(legs, &offer, startup.user(), proofs).await?;
+                exchange.proved();
+                continue;
+            }
+            End::Ready(status, server_frames) => {
+                ask(upstream, &answer.bytes).await?;
+                return Ok(LoggedIn {
+                    client_frames: answer.frames(),
+                    server_frames,
+                    status,
+                    turns: 1 + exchange.answers(),
+                    challenged: exchange.answers() > 0,
+                    cancel_key: exchange.into_cancel_key(),
+                });
+            }
+        }
         tokio::select! {
             biased;
             denial = &mut interrupted => return Err(LoginError::Interrupted(denial)),
@@ -106,26 +155,11 @@ where
                 if read.map_err(LoginError::UpstreamBroke)? == 0 {
                     return Err(LoginError::UpstreamClosed);
                 }
-                let heard = Heard::new(&mut exchange, &said);
-                let whole = said.get(..heard.whole).unwrap_or_default();
-                send(client, whole).await.map_err(LoginError::ClientBroke)?;
-                if let Some((status, server_frames)) = heard.end? {
-                    send(upstream, &answer.bytes).await.map_err(LoginError::UpstreamBroke)?;
-                    return Ok(LoggedIn {
-                        client_frames: answer.frames(),
-                        server_frames,
-                        status,
-                        turns: 1 + exchange.answers(),
-                        challenged: exchange.answers() > 0,
-                        cancel_key: exchange.into_cancel_key(),
-                    });
-                }
-                said.drain(..heard.whole);
             }
             complete = answer.read(client), if exchange.awaits_answer() => {
                 complete?;
-                send(upstream, &answer.bytes).await.map_err(LoginError::UpstreamBroke)?;
-                exchange.answered(answer.bytes.get(HEADER..).unwrap_or_default());
+                ask(upstream, &answer.bytes).await?;
+                exchange.answered(answer.payload());
                 answer = Answer::default();
             }
         }
@@ -142,72 +176,18 @@ pub fn is_private(stream: &Stream) -> bool {
     }
 }
 
-/// What a stretch of the server's bytes comes to.
-struct Heard {
-    /// How many of them may be handed on.
-    whole: usize,
-    /// The session begins, with the server's frames where they stand; or the login fails.
-    end: Result<Option<(TransactionStatus, Frames)>, LoginError>,
-}
-
-impl Heard {
-    fn new(exchange: &mut Exchange, said: &[u8]) -> Self {
-        let mut rest = said;
-        let end = loop {
-            let (message, after) = match Message::split(rest, MAX_MESSAGE) {
-                Ok(Some(parts)) => parts,
-                Ok(None) => break Ok(None),
-                Err(Garbled) => break Err(LoginError::UpstreamMalformed),
-            };
-            match exchange.server_says(message) {
-                Ok(Step::Relay) => rest = after,
-                Ok(Step::Refused(sqlstate)) => {
-                    rest = after;
-                    let discovery = exchange.discovers();
-                    break Err(LoginError::Refused {
-                        sqlstate,
-                        discovery,
-                    });
-                }
-                Ok(Step::Ready(status)) => {
-                    rest = &[];
-                    break Ok(Some(follow(status, after)));
-                }
-                Err(Fault::NoChallenge) => break Err(LoginError::NoChallenge),
-                Err(Fault::Cleartext) => break Err(LoginError::Cleartext),
-                Err(Fault::Garbled) => break Err(LoginError::UpstreamMalformed),
-            }
-        };
-        Self {
-            whole: said.len() - rest.len(),
-            end,
-        }
-    }
-}
-
-/// Steps over what the server has already sent behind its `ReadyForQuery`.
-fn follow(mut status: TransactionStatus, bytes: &[u8]) -> (TransactionStatus, Frames) {
-    let mut frames = Frames::default();
-    frames.advance(bytes, |frame| {
-        if frame.kind == b'Z' {
-            status = frame
-                .first
-                .and_then(TransactionStatus::from_byte)
-                .unwrap_or(status);
-        }
-    });
-    (status, frames)
-}
-
 /// An answer of the client as far as it has come; wiped when dropped, for it may be a password.
 #[derive(Default)]
-struct Answer {
+pub(super) struct Answer {
     bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Answer {
     /// Reads up to the end of one `p`, and not a byte beyond. Cancel safe: what has been read stays here.
-    async fn read<C: AsyncRead + Unpin>(&mut self, client: &mut C) -> Result<(), LoginError> {
+    pub(super) async fn read<C: AsyncRead + Unpin>(
+        &mut self,
+        client: &mut C,
+    ) -> Result<(), LoginError> {
         loop {
             let missing = self.missing()?;
             if missing == 0 {
@@ -220,6 +200,11 @@ impl Answer {
                 return Err(LoginError::ClientLeft);
             }
         }
+    }
+
+    /// What stands behind its header, once it is whole.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER..).unwrap_or_default()
     }
 
     fn missing(&self) -> Result<usize, LoginError> {
@@ -243,6 +228,22 @@ impl Answer {
     }
 }
 
+pub(super) async fn tell<C: AsyncWrite + Unpin>(
+    client: &mut C,
+    bytes: &[u8],
+) -> Result<(), LoginError> {
+    send(client, bytes).await.map_err(LoginError::ClientBroke)
+}
+
+pub(super) async fn ask<U: AsyncWrite + Unpin>(
+    upstream: &mut U,
+    bytes: &[u8],
+) -> Result<(), LoginError> {
+    send(upstream, bytes)
+        .await
+        .map_err(LoginError::UpstreamBroke)
+}
+
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
@@ -252,7 +253,7 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result
 }
 
 /// Longest payload of a server's message during login, in bytes: its GSS tokens go up to 65 535.
-const MAX_MESSAGE: usize = 65_536 + 4;
+pub(super) const MAX_MESSAGE: usize = 65_536 + 4;
 /// Longest payload of a client's answer, in bytes (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const MAX_ANSWER: usize = 65_535;
 /// The type byte and the length.

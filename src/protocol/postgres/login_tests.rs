@@ -34,10 +34,11 @@ fn startup() -> StartupMessage {
     }
 }
 
-fn terms() -> Terms<std::future::Pending<Denial>> {
+fn terms() -> Terms<'static, std::future::Pending<Denial>> {
     Terms {
         authentication: true,
         cleartext: true,
+        scram: Scram::Relay,
         interrupted: pending(),
     }
 }
@@ -69,7 +70,11 @@ fn client(bytes: &[u8]) -> Line {
 
 /// Plays `lines`, each side sending `piece` bytes at a time, then closes both sides once the login has ended by itself or, with `hang_up`,
 /// at once.
-async fn play<I: Future<Output = Denial>>(lines: &[Line], terms: Terms<I>, piece: usize) -> Seen {
+async fn play<I: Future<Output = Denial>>(
+    lines: &[Line],
+    terms: Terms<'_, I>,
+    piece: usize,
+) -> Seen {
     let (mut at_client, mut door) = duplex(1 << 20);
     let (mut database, mut at_server) = duplex(1 << 20);
     let script = async {
@@ -389,6 +394,7 @@ async fn a_policy_that_changes_during_a_login_ends_it_between_two_messages() {
     let terms = Terms {
         authentication: true,
         cleartext: true,
+        scram: Scram::Relay,
         interrupted: async {
             // half of the server's next message has come by then
             settle().await;
@@ -412,6 +418,7 @@ async fn a_policy_that_already_says_no_is_heard_first() {
     let terms = Terms {
         authentication: true,
         cleartext: true,
+        scram: Scram::Relay,
         interrupted: ready(Denial {
             reason: Reason::Expired,
             rule: None,
@@ -459,6 +466,13 @@ async fn who_only_asks_where_it_gets_a_token_has_not_failed_to_log_in() {
             "a token is a password"
         );
     }
+}
+
+#[tokio::test]
+async fn a_second_offer_is_none() {
+    let seen = play(&[server(&[SASL, SASL])], terms(), usize::MAX).await;
+    assert!(matches!(seen.login, Err(LoginError::UpstreamMalformed)));
+    assert_eq!(seen.by_client, SASL);
 }
 
 #[tokio::test]

@@ -37,7 +37,9 @@ pub const fn sqlstate(reason: Reason) -> Option<&'static str> {
         | Reason::AuthenticationMissing => Some("28000"),
         Reason::LimitConnections | Reason::LimitRate | Reason::LimitGlobal => Some("53300"),
         Reason::MalformedOpening => Some("08P01"),
-        Reason::UpstreamUnreachable | Reason::UpstreamRefused => Some("08006"),
+        // the server says its own no itself; this one is ours, in its place
+        Reason::UpstreamRefused => Some("28P01"),
+        Reason::UpstreamUnreachable => Some("08006"),
         Reason::ShuttingDown => Some(ADMIN_SHUTDOWN),
         Reason::Allowed | Reason::TlsFailed | Reason::OpeningTimeout => None,
     }

@@ -22,13 +22,6 @@ pub fn is_discovery(payload: &[u8]) -> bool {
         && tokens.next().is_none()
 }
 
-/// Whether a server that offers ways of login (the payload of an `AuthenticationSASL`) asks for a token.
-pub fn is_asked_for(payload: &[u8]) -> bool {
-    let names = payload.get(4..).unwrap_or_default();
-    let mut names = names.split(|byte| *byte == 0);
-    names.any(|name| name == OAUTHBEARER.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,13 +50,5 @@ mod tests {
         cut.pop();
         assert!(!is_discovery(&cut));
         assert!(!is_discovery(b"OAUTHBEARER"));
-    }
-
-    #[test]
-    fn a_server_that_wants_a_token_says_so() {
-        assert!(is_asked_for(b"\0\0\0\x0aOAUTHBEARER\0\0"));
-        assert!(is_asked_for(b"\0\0\0\x0aSCRAM-SHA-256\0OAUTHBEARER\0\0"));
-        assert!(!is_asked_for(b"\0\0\0\x0aSCRAM-SHA-256\0\0"));
-        assert!(!is_asked_for(b""));
     }
 }

@@ -125,6 +125,21 @@ impl WireError {
     }
 }
 
+/// The server's error with a hint of ours behind its fields, as a whole message; `None` where it has one of its own, is no list of
+/// fields, or would be longer than libpq reads.
+pub fn with_hint(payload: &[u8], hint: &str) -> Option<Vec<u8>> {
+    let fields = payload.strip_suffix(b"\0\0")?;
+    let mut fields = fields.split(|byte| *byte == 0);
+    if fields.any(|field| field.is_empty() || field.starts_with(b"H")) {
+        return None;
+    }
+    let fields = payload.strip_suffix(b"\0")?;
+    let body = [fields, b"H", bounded(hint), b"\0\0"].concat();
+    let length = u32::try_from(body.len() + 4).ok()?;
+    let message = [b"E", &length.to_be_bytes()[..], &body].concat();
+    (message.len() < MAX_ERROR).then_some(message)
+}
+
 /// At most `MAX_TEXT` bytes of a text, without cutting a character, up to a zero byte.
 fn bounded(text: &str) -> &[u8] {
     let cut = (0..=MAX_TEXT.min(text.len()))
@@ -134,6 +149,8 @@ fn bounded(text: &str) -> &[u8] {
     text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
+/// libpq takes a longer one for a lost frame.
+const MAX_ERROR: usize = 30_000;
 /// Longest text of one field, in bytes.
 const MAX_TEXT: usize = 8192;
 const SEVERITY: &str = "FATAL";

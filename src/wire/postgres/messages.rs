@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::bearer;
-
 /// A message of the server, or of a client that has begun its login: a type byte, a length that counts itself, a payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -62,9 +60,11 @@ impl fmt::Debug for Message<'_> {
 pub enum Authentication {
     /// The client is in.
     Ok,
-    /// The password itself is wanted, unhashed, or a token that is as good as one.
+    /// The password itself is wanted, unhashed.
     Cleartext,
-    /// Any other proof is wanted: MD5, GSSAPI, SSPI, SASL.
+    /// One of several ways of SASL is to be chosen.
+    Sasl,
+    /// Any other proof is wanted: MD5, GSSAPI, SSPI, SASL's next step.
     Challenge,
     /// SASL's last word: nothing is wanted.
     Final,
@@ -76,8 +76,8 @@ impl Authentication {
         match payload {
             [0, 0, 0, 0] => Ok(Self::Ok),
             [0, 0, 0, 3] => Ok(Self::Cleartext),
-            [0, 0, 0, 10, ..] if bearer::is_asked_for(payload) => Ok(Self::Cleartext),
-            [0, 0, 0, 5 | 7 | 8 | 9 | 10 | 11, ..] => Ok(Self::Challenge),
+            [0, 0, 0, 10, ..] => Ok(Self::Sasl),
+            [0, 0, 0, 5 | 7 | 8 | 9 | 11, ..] => Ok(Self::Challenge),
             [0, 0, 0, 12, ..] => Ok(Self::Final),
             _ => Err(Garbled),
         }

@@ -13,7 +13,7 @@ pub mod sasl;
 mod startup;
 mod verifier;
 
-pub use error::{ErrorForm, ErrorResponse, WireError};
+pub use error::{ErrorForm, ErrorResponse, WireError, with_hint};
 pub use frames::{Frame, Frames};
 pub use messages::{Authentication, Garbled, Message, Sqlstate, TransactionStatus};
 pub use opening::{CancelKey, MAX_OPENING, Opening};

@@ -11,7 +11,10 @@ use aws_lc_rs::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use zeroize::Zeroizing;
 
-use crate::wire::postgres::{Verifier, sasl::ServerFirst};
+use crate::{
+    config::Usual,
+    wire::postgres::{Verifier, sasl::ServerFirst},
+};
 
 /// What proves to a server that its holder knows the password. As good as the password: for one login, and then forgotten.
 #[derive(Clone)]
@@ -42,11 +45,16 @@ impl Secret {
     }
 
     /// A verifier that looks like any other and that nobody can satisfy: its keys come from no password.
-    pub fn verifier(&self, user: &str) -> Verifier {
+    pub fn verifier(&self, user: &str, usual: Usual) -> Verifier {
         let part = |what: &[u8]| hmac(&*self.0, &[what, user.as_bytes()]);
         Verifier {
-            iterations: USUAL_ITERATIONS,
-            salt: part(b"salt:").iter().copied().take(USUAL_SALT).collect(),
+            iterations: usual.iterations,
+            salt: part(b"salt:")
+                .iter()
+                .copied()
+                .cycle()
+                .take(usual.salt)
+                .collect(),
             stored_key: part(b"stored:"),
             server_key: part(b"server:"),
         }
@@ -141,7 +149,3 @@ impl fmt::Debug for Secret {
         f.debug_struct("Secret").finish_non_exhaustive()
     }
 }
-
-/// As PostgreSQL makes them (`scram_iterations`, `SCRAM_DEFAULT_SALT_LEN`), so that an unknown user looks like a known one.
-const USUAL_ITERATIONS: u32 = 4096;
-const USUAL_SALT: usize = 16;

@@ -7,11 +7,18 @@ use postgres_protocol::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::postgres::{
-    Verifier,
-    sasl::{self, SCRAM, SCRAM_PLUS},
+use crate::{
+    config::Usual,
+    wire::postgres::{
+        Verifier,
+        sasl::{self, SCRAM, SCRAM_PLUS},
+    },
 };
 
+const USUAL: Usual = Usual {
+    iterations: 4096,
+    salt: 16,
+};
 const OURS: &[u8] = b"the hash of the gateway's certificate";
 const THEIRS: &[u8] = b"the hash of the server's certificate";
 
@@ -137,17 +144,19 @@ fn the_binding_that_is_proved_is_the_one_that_was_announced() {
 #[test]
 fn an_unknown_user_looks_like_a_known_one_and_never_gets_in() {
     let secret = Secret::new([7; Secret::SIZE]);
-    let mock = secret.verifier("nobody");
-    assert!(mock == secret.verifier("nobody"), "always the same");
+    let mock = secret.verifier("nobody", USUAL);
+    assert!(mock == secret.verifier("nobody", USUAL), "always the same");
     let known = verifier("secret");
     assert_eq!(
         (mock.iterations, mock.salt.len()),
         (known.iterations, known.salt.len())
     );
-    assert_ne!(mock.salt, secret.verifier("nobody2").salt);
+    assert_ne!(mock.salt, secret.verifier("nobody2", USUAL).salt);
     assert_ne!(
         mock.salt,
-        Secret::new([8; Secret::SIZE]).verifier("nobody").salt
+        Secret::new([8; Secret::SIZE])
+            .verifier("nobody", USUAL)
+            .salt
     );
     let doubt = log_in(&mock, None, "", SCRAM, ChannelBinding::unsupported());
     assert_eq!(doubt.unwrap_err(), Doubt::WrongProof);
