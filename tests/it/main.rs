@@ -56,6 +56,7 @@ mod names;
 mod names_shown;
 mod newest;
 mod openings;
+mod pg_matrix;
 mod pg_oracle;
 mod refusals;
 mod reload;
