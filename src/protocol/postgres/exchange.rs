@@ -6,10 +6,6 @@ use crate::wire::postgres::{
 
 /// The login of one session as far as it has come.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "two are terms, and two are facts that do not bear on each other"
-)]
 pub struct Exchange {
     challenge_required: bool,
     cleartext_allowed: bool,
