@@ -43,41 +43,22 @@ pub enum Plan {
 }
 
 impl Pairing {
-    pub const fn plan(self, wanted: config::Scram) -> Plan {
-        match (wanted, self) {
-            (
-                config::Scram::Terminate,
-                Self {
-                    verifiers: true, ..
-                },
-            ) => Plan::Terminate,
-            (
-                _,
-                Self {
-                    upstream_tls: false,
-                    ..
-                },
-            ) => Plan::Relay,
-            (
-                _,
-                Self {
-                    client_tls: false, ..
-                },
-            ) => Plan::Strip,
-            (
-                _,
-                Self {
-                    same_certificate: true,
-                    ..
-                },
-            ) => Plan::Relay,
-            (
-                config::Scram::Auto,
-                Self {
-                    verifiers: true, ..
-                },
-            ) => Plan::Terminate,
-            _ => Plan::Misbound,
+    pub fn plan(self, wanted: config::Scram) -> Plan {
+        let wanted_here = self.verifiers && wanted == config::Scram::Terminate;
+        let better_here = self.verifiers && wanted == config::Scram::Auto;
+        if wanted_here {
+            Plan::Terminate
+        } else if !self.upstream_tls {
+            // nothing is offered to bind to
+            Plan::Relay
+        } else if !self.client_tls {
+            Plan::Strip
+        } else if self.same_certificate {
+            Plan::Relay
+        } else if better_here {
+            Plan::Terminate
+        } else {
+            Plan::Misbound
         }
     }
 }
