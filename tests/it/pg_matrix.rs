@@ -33,7 +33,7 @@ same  tls    relay       ok ok ok      ok ok ok      ok ok ok      ok ok ok     
 same  tls    auto        ok ok ok      ok ok ok      ok ok ok      ok ok ok      ok ok    ok
 tls   clear  auto        ok ok own     ok ok own     ok ok own     ok ok own     ok ok    ok
 tls   unix   auto        ok ok own     ok ok own     ok ok own     ok ok own     ok ok    ok
-clear tls    auto        ok ok own     ok ok own     ok ok own     ok ok own     ok hint  ok
+clear tls    auto+       ok ok own     ok ok own     ok ok own     ok ok own     ok hint  ok
 clear tls    relay       ok ok own     ok ok own     ok ok own     ok ok own     ok hint  ok
 clear clear  auto        ok ok own     ok ok own     ok ok own     ok ok own     ok ok    ok
 tls   tls    auto+       ok ok ok      ok ok ok      ok ok ok      ok ok ok      ok ok    ok

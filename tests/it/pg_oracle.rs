@@ -81,7 +81,7 @@ fn gateway(server: &Postgres) -> (Gateway, [u16; 3]) {
     let address = server.address();
     let ca = Authority::shared().root();
     let tls = format!(
-        "upstream: \"{address}\", upstream_tls: {{mode: verify-full, ca: {}, name: localhost}}",
+        "upstream: \"{address}\", upstream_tls: {{mode: verify-full, ca: {}, name: localhost}}, scram: relay",
         ca.display()
     );
     let ways = [
