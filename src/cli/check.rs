@@ -176,6 +176,7 @@ fn surroundings(settings: &Settings, rules: &Rules, file: &Path, running: bool) 
     let mut problems = Vec::new();
     let mut said = check_certificates::files(settings, SystemTime::now());
     said.extend(check_machine::bridges(rules));
+    said.extend(check_machine::kept(&settings.state_dir));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -10,9 +11,10 @@ use tokio::time::timeout;
 use super::said::Said;
 use crate::{
     config::{Listener, Protocol, Settings, UpstreamAddress},
-    net::{Upstream, kernel},
+    net::{Owners, Upstream, kernel},
     policy::{From, Rules},
     protocol::postgres,
+    server::kept::not_ours,
 };
 
 /// The ways to a PostgreSQL on this machine that do not lead through the gateway. A MySQL is not asked: it counts who hangs up.
@@ -83,6 +85,17 @@ async fn answers(way: SocketAddr) -> bool {
 /// Origins that name the address by which a container's bridge shows everybody.
 pub(super) fn bridges(rules: &Rules) -> Vec<Said> {
     shown_by_bridges(rules, &own_addresses())
+}
+
+/// Files of the gateway's that somebody else could have written.
+pub(super) fn kept(state_dir: &Path) -> Vec<Said> {
+    let faults = not_ours(state_dir, &Owners::of_folder(state_dir));
+    let faults = faults.iter().map(|fault| {
+        Said::error(format!("the gateway's state cannot be believed: {fault}")).hint(
+            "temporary origins and the last good copy in it are not used as long as that is so",
+        )
+    });
+    faults.collect()
 }
 
 fn shown_by_bridges(rules: &Rules, own: &[(String, IpAddr)]) -> Vec<Said> {
@@ -188,6 +201,24 @@ mod tests {
         );
         let exposed = tried("0.0.0.0:6432", "192.0.2.10:5432");
         assert_eq!(exposed, both);
+    }
+
+    #[test]
+    fn a_state_directory_for_everybody_is_an_error() {
+        use std::os::unix::fs::PermissionsExt;
+
+        use crate::config::Severity;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("temporary.json"), "{}").unwrap();
+        assert_eq!(kept(folder.path()), []);
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open).unwrap();
+        let [said] = &kept(folder.path())[..] else {
+            panic!("one thing is wrong");
+        };
+        let chmod = format!("chmod o-w {}", folder.path().display());
+        assert!(said.message.ends_with(&chmod), "{said:?}");
+        assert_eq!(said.severity, Severity::Error);
     }
 
     #[test]

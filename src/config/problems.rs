@@ -1,6 +1,6 @@
 //! What is wrong with a file, and where: each problem with its line, a caret, and what to do. Floor 1.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 /// How much a problem weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +60,21 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     pub fn as_slice(&self) -> &[Problem] {
         &self.0
+    }
+
+    /// With something to know beside them.
+    #[must_use]
+    pub fn and_note(mut self, file: &Path, message: String) -> Self {
+        self.0.push(Problem {
+            severity: Severity::Note,
+            message,
+            source: file.display().to_string(),
+            place: None,
+            label: None,
+            hint: None,
+            code: None,
+        });
+        self
     }
 }
 

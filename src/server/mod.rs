@@ -18,6 +18,7 @@ pub mod grants;
 mod guard;
 mod house;
 mod http;
+pub mod kept;
 mod logging;
 pub mod lookout;
 mod names;

@@ -1,7 +1,7 @@
 //! Where the configuration is read from, at the start and at each reload. Floor 4.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{self, Environment, FlagListener, Lists, LoadError, Loaded, Overrides, Texts},
-    net::certificate::{make_folder, write_atomically},
+    net::{
+        certificate::{make_folder, write_atomically},
+        read_ours,
+    },
 };
 
 /// A file, or the command line in place of one.
@@ -47,8 +50,13 @@ impl Configuration {
                 problem: None,
             }),
             (Err(LoadError::Problems(problems)), Source::File { path, overrides }) => {
-                let Some(loaded) = read_last_good(path, overrides) else {
-                    return Err(LoadError::Problems(problems));
+                let loaded = match read_last_good(path, overrides) {
+                    Ok(Some(loaded)) => loaded,
+                    Ok(None) => return Err(LoadError::Problems(problems)),
+                    Err(cause) => {
+                        let message = format!("the last good copy is not believed: {cause}");
+                        return Err(LoadError::Problems(problems.and_note(path, message)));
+                    }
                 };
                 Ok(Self {
                     loaded,
@@ -131,15 +139,18 @@ pub(super) fn keep_as_last_good(source: &Source, state_dir: &Path, texts: &Texts
     }
 }
 
-/// The copy of this very file: another one that was run with the same state directory is no substitute.
-fn read_last_good(file: &Path, overrides: &Overrides) -> Option<Loaded> {
+/// The copy of this very file: another one that was run with the same state directory is no substitute. An error: it is there,
+/// and somebody else could have written it.
+fn read_last_good(file: &Path, overrides: &Overrides) -> Result<Option<Loaded>, io::Error> {
     let places = config::places(file, &Environment::of_process(), overrides);
-    let json = fs::read(places.state_dir.join(LAST_GOOD)).ok()?;
-    let LastGood { of, texts } = serde_json::from_slice(&json).ok()?;
-    if of != place(file) {
-        return None;
-    }
-    config::load_again(&texts, Lists::Kept, overrides).ok()
+    let json = match read_ours(&places.state_dir.join(LAST_GOOD)) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
+        Err(_nothing) => return Ok(None),
+    };
+    let kept = serde_json::from_slice::<LastGood>(&json).ok();
+    let kept = kept.filter(|kept| kept.of == place(file));
+    Ok(kept.and_then(|kept| config::load_again(&kept.texts, Lists::Kept, overrides).ok()))
 }
 
 /// The absolute path, as text.

@@ -21,6 +21,7 @@ use super::{
     audit::AuditError,
     certificate::{Certificates, client_trust, upstream_tls},
     house::{House, InForce},
+    kept,
     names::{Asking, Names},
     refresh,
     reload::declared,
@@ -151,6 +152,7 @@ pub(super) async fn open(
 }
 
 fn join_temporary(state_dir: &Path, rules: Rules, now: SystemTime) -> (Arc<Book>, Rules) {
+    kept::tell_not_ours(state_dir);
     let book = Book::open(state_dir, now);
     let joined = join(rules, book.all(), now);
     joined.tell_lapses();

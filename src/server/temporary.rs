@@ -1,7 +1,7 @@
 //! Origins that `doorward allow` gave for a while: their file in the state directory, and how they join the rules. Floor 4.
 //!
 //! They stand in no file of a person's. Whatever goes wrong here loses permissions and never gives one: a file that cannot be
-//! read is put aside, and a clock that cannot be right counts all of them as expired.
+//! read, or that somebody else could have written, is put aside, and a clock that cannot be right counts all of them as expired.
 
 use std::{
     fs, io,
@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::spoken_network,
-    net::certificate::{make_folder, write_atomically},
+    net::{
+        certificate::{make_folder, write_atomically},
+        read_ours,
+    },
     policy::{AboveCeiling, From, Names, Origin, Rules},
     session::AUDIT,
 };
@@ -214,7 +217,7 @@ impl Book {
 }
 
 fn read(path: &Path) -> Vec<Given> {
-    let cause = match fs::read(path) {
+    let cause = match read_ours(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => error.to_string(),
         Ok(text) => match serde_json::from_slice::<Written>(&text) {
@@ -262,7 +265,8 @@ mod moment {
     }
 }
 
-const FILE: &str = "temporary.json";
+/// In the state directory.
+pub(super) const FILE: &str = "temporary.json";
 const VERSION: u32 = 1;
 const OWNER: u32 = 0o600;
 
@@ -313,6 +317,29 @@ mod tests {
             assert!(!path.exists(), "{text}");
             let aside = folder.path().join("temporary.json.damaged");
             assert_eq!(fs::read_to_string(aside).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_could_have_written_gives_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let book = Book::open(&state, now());
+        let allow = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (open, mode, shut) in [
+            (state.as_path(), 0o1777, 0o711),
+            (book.path(), 0o606, 0o600),
+        ] {
+            book.keep(vec![given("tmp-anna-0001")]).unwrap();
+            book.keep(vec![given("tmp-anna-0002")]).unwrap();
+            allow(open, mode);
+            assert!(Book::open(&state, now()).all().is_empty(), "{mode:o}");
+            assert!(!book.path().exists(), "put aside");
+            if open.exists() {
+                allow(open, shut);
+            }
         }
     }
 
