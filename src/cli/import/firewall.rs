@@ -38,6 +38,7 @@ impl Scope {
                 kind: Kind::Ordinary,
                 ways: self.ways,
             }],
+            in_clear: false,
             unsure: None,
             label,
         }

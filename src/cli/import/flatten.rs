@@ -116,8 +116,23 @@ impl<'r> Work<'r> {
             return;
         };
         if let Some(first) = self.hidden_by(index) {
-            let text = format!("is never reached: {first} matches first");
-            self.flat.remarks.push(Remark::note(&rule.place, text));
+            let place = &first.place;
+            let remark = if first.in_clear || !rule.in_clear {
+                Remark::note(
+                    &rule.place,
+                    format!("is never reached: {place} matches first"),
+                )
+            } else {
+                let text = format!(
+                    "{place} matches encrypted connections first; what is left of it is in clear, and origins ask for TLS"
+                );
+                if rule.verdict.admits() {
+                    Remark::left_out(&rule.place, text)
+                } else {
+                    Remark::note(&rule.place, text)
+                }
+            };
+            self.flat.remarks.push(remark);
             return;
         }
         match rule.verdict {
@@ -132,8 +147,8 @@ impl<'r> Work<'r> {
         }
     }
 
-    /// An earlier rule that leaves this one nothing.
-    fn hidden_by(&self, index: usize) -> Option<&'r Place> {
+    /// An earlier rule that leaves this one nothing of what is carried: where there is one, also nothing in clear.
+    fn hidden_by(&self, index: usize) -> Option<&'r Rule> {
         let rule = self.rules.get(index)?;
         if rule.most().is_empty() {
             return None;
@@ -144,9 +159,11 @@ impl<'r> Work<'r> {
             let mut regions = rule.most().iter();
             carried && regions.all(|region| earlier.sure.iter().any(|wide| wide.covers(region)))
         };
-        let mut earlier = self.rules.get(..index)?.iter().zip(&self.welcome);
-        let (earlier, _) = earlier.find(covered)?;
-        Some(&earlier.place)
+        let earlier = self.rules.get(..index)?.iter().zip(&self.welcome);
+        let hiding = earlier.filter(covered).map(|(earlier, _)| earlier);
+        let mut hiding: Vec<_> = hiding.collect();
+        hiding.sort_by_key(|earlier| rule.in_clear && !earlier.in_clear);
+        hiding.first().copied()
     }
 
     fn later(&self, index: usize) -> impl Iterator<Item = &Region> {

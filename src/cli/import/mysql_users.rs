@@ -115,6 +115,7 @@ impl Account {
             place: self.place.clone(),
             verdict,
             sure: networks.map(region).into_iter().collect(),
+            in_clear: false,
             unsure: unsure.map(|why| Unsure {
                 most: vec![region(Addresses::everywhere())],
                 why,

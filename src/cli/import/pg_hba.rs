@@ -107,6 +107,7 @@ fn rule(line: &Line, clear: bool, remarks: &mut Vec<Remark>) -> Result<Option<Ru
     let method = one(fields.next(), "the method")?;
     let options: Vec<&Token> = fields.flatten().collect();
     let method = Method::of(&method.text, kind, &options)?;
+    let in_clear = !clear && ways.both(Ways::CLEAR) != Ways::NONE;
     let ways = ways.both(if clear { Ways::ALL } else { Ways::TLS });
     if ways == Ways::NONE {
         if method.verdict() != Verdict::Refuse {
@@ -125,6 +126,7 @@ fn rule(line: &Line, clear: bool, remarks: &mut Vec<Remark>) -> Result<Option<Ru
         databases: Listed::read(databases, What::Databases, folder)?,
         address,
         ways,
+        in_clear,
     };
     Ok(Some(parts.rule(line, &method, remarks)))
 }
@@ -135,6 +137,8 @@ struct Parts {
     databases: Listed,
     address: Address,
     ways: Ways,
+    /// Connections in clear were meant, too, and are not to be kept.
+    in_clear: bool,
 }
 
 impl Parts {
@@ -144,6 +148,7 @@ impl Parts {
             databases,
             address,
             ways,
+            in_clear,
         } = self;
         let mut unknown = [users.unknown.as_slice(), &databases.unknown].concat();
         let mut host = None;
@@ -195,6 +200,7 @@ impl Parts {
             place: place.clone(),
             verdict,
             sure,
+            in_clear,
             unsure: unknown.into_iter().next().map(|why| Unsure { most, why }),
             label: None,
         }

@@ -13,6 +13,8 @@ pub(super) struct Rule {
     pub(super) verdict: Verdict,
     /// What it surely speaks of.
     pub(super) sure: Vec<Region>,
+    /// It speaks of connections in clear, too, which are refused from now on: its regions are without them.
+    pub(super) in_clear: bool,
     /// Where that cannot be known here: all that it may speak of, and why.
     pub(super) unsure: Option<Unsure>,
     pub(super) label: Option<Label>,
@@ -104,7 +106,8 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.source)?;
+        // a group's name is somebody's own words, too
+        f.write_str(&shown(&self.source))?;
         self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
     }
 }
@@ -184,11 +187,17 @@ impl fmt::Display for Remark {
         if !places.is_empty() {
             write!(f, "{}: ", places.join(" and "))?;
         }
-        // a list's own words for a terminal: nothing that moves the cursor
-        let text = self.text.chars();
-        let text: String = text
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-            .collect();
-        f.write_str(&text)
+        f.write_str(&shown(&self.text))
     }
+}
+
+/// A list's own words for a terminal: nothing that ends a line or moves the cursor.
+pub(super) fn shown(text: &str) -> String {
+    let strange = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars()
+        .map(|c| if strange(c) { '\u{fffd}' } else { c })
+        .collect()
 }

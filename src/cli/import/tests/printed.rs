@@ -75,6 +75,54 @@ list became 4 origins and 1 deny rule; 2 left out
 }
 
 #[test]
+fn a_line_that_only_connections_in_clear_reach_is_left_out_and_says_so() {
+    let list = "hostssl all all 0.0.0.0/0 cert map=foo
+host all badguy 10.2.0.0/16 reject
+host all all 10.2.0.0/16 scram-sha-256
+hostssl all all 10.2.3.0/24 scram-sha-256
+";
+    let (_, _, said) = imported("pg-hba", list, "");
+    let clear = "list:1 matches encrypted connections first; what is left of it is in clear, and origins ask for TLS";
+    for line in [
+        format!("note: list:2: {clear}\n"),
+        format!("left out: list:3: {clear}\n"),
+        "note: list:4: is never reached: list:1 matches first\n".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{said}");
+    }
+    let (_, _, said) = imported("pg-hba", list, "--clear");
+    assert!(
+        said.contains("stopped: list:1 and list:3: ")
+            && said.contains("in origins: connections in clear only"),
+        "{said}"
+    );
+    let hidden = "hostssl all all 10.0.0.0/8 cert map=foo
+host all all 10.0.0.0/8 reject
+host all all 10.2.0.0/16 scram-sha-256
+";
+    let (_, _, said) = imported("pg-hba", hidden, "");
+    assert!(
+        said.contains("note: list:3: is never reached: list:2 matches first"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_name_of_a_list_ends_no_line_and_moves_no_cursor() {
+    let list = r#"{"SecurityGroups":[{"GroupId":"sg-1","GroupName":"x\ny\u001b[31m","IpPermissions":[{"IpProtocol":"-1","UserIdGroupPairs":[{"GroupId":"sg-2\n"}]}]}]}"#;
+    let (_, out, said) = imported("aws-sg", list, "--port 5432");
+    assert!(
+        said.contains("sg-1 (x\u{fffd}y\u{fffd}[31m), rule 1"),
+        "{said}"
+    );
+    for text in [out, said] {
+        let strange = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(strange, None, "{text}");
+        assert!(text.lines().all(|line| !line.starts_with('y')), "{text}");
+    }
+}
+
+#[test]
 fn a_security_group_admits_whom_it_names_by_address() {
     prints(
         "aws-sg",
