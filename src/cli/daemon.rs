@@ -1,6 +1,12 @@
 //! Finding the daemon and asking it. Floor 5.
 
-use std::path::PathBuf;
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+};
+
+use libc::O_NONBLOCK;
 
 use super::{Exit, Global, Output};
 use crate::{
@@ -39,9 +45,14 @@ pub(super) fn ask(
     match error {
         AskError::NoDaemon(cause) => {
             output.complain(format_args!("error: no daemon answers at {path}: {cause}"));
-            output.complain(
-                "hint: start one with `systemctl start doorward` or `doorward run`, or name its socket with --admin-socket",
-            );
+            match unread(global) {
+                Some(why) => output.complain(format_args!(
+                    "hint: {why}, so no `admin.socket` is known from it: name the daemon's with --admin-socket"
+                )),
+                None => output.complain(
+                    "hint: start one with `systemctl start doorward` or `doorward run`, or name its socket with --admin-socket",
+                ),
+            }
             Err(Exit::Unavailable)
         }
         AskError::NotPermitted => {
@@ -73,6 +84,7 @@ pub(super) fn ask_for<T: TryFrom<Answer, Error = Answer>>(
                 Refused::NotPermitted => Exit::NotPermitted,
                 Refused::Configuration => Exit::Configuration,
                 Refused::AboveCeiling => Exit::No,
+                Refused::Busy => Exit::Unavailable,
                 Refused::AsksForYes | Refused::Request => Exit::Failed,
             })
         }
@@ -80,6 +92,22 @@ pub(super) fn ask_for<T: TryFrom<Answer, Error = Answer>>(
             output.complain("error: the daemon answered something else: is it another version?");
             Err(Exit::Failed)
         }
+    }
+}
+
+/// Why the named file does not say where its daemon has its socket.
+fn unread(global: &Global) -> Option<String> {
+    let file = global
+        .config
+        .as_deref()
+        .filter(|_| global.admin_socket.is_none())?;
+    // a pipe must not be waited for
+    let mut options = OpenOptions::new();
+    let opened = options.read(true).custom_flags(O_NONBLOCK).open(file);
+    let is_folder = |file: File| file.metadata().is_ok_and(|found| found.is_dir());
+    match opened {
+        Ok(opened) => is_folder(opened).then(|| format!("{} is a folder", file.display())),
+        Err(error) => Some(format!("{} cannot be read ({error})", file.display())),
     }
 }
 

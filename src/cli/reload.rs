@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
             match why {
                 Refused::Configuration => Exit::Configuration,
                 Refused::NotPermitted => Exit::NotPermitted,
+                Refused::Busy => Exit::Unavailable,
                 Refused::AboveCeiling => Exit::No,
                 Refused::AsksForYes | Refused::Request => Exit::Failed,
             }

@@ -1,9 +1,13 @@
 //! `doorward sessions`: who is connected, and the end of one of them. Floor 5.
 
 use super::{Exit, Global, Output, SessionsArgs, daemon, status::length, table::Table};
-use crate::server::{
-    control::{Listing, Request},
-    people::SessionAnswer,
+use crate::{
+    policy::NO_ORIGIN,
+    server::{
+        control::{Listing, Request},
+        people::SessionAnswer,
+        status::Status,
+    },
 };
 
 pub(super) fn run(arguments: &SessionsArgs, global: &Global, output: &mut Output<'_>) -> Exit {
@@ -24,10 +28,34 @@ pub(super) fn run(arguments: &SessionsArgs, global: &Global, output: &mut Output
         Err(exit) => return exit,
     };
     if let Some(origin) = &arguments.origin {
+        if let Err(exit) = known(origin, &sessions.items, global, output) {
+            return exit;
+        }
         sessions.items.retain(|session| session.origin == *origin);
     }
     output.answer(&sessions.items, || render(&sessions.items));
     Exit::Fine
+}
+
+/// An origin that is not there has no sessions because of a slip of the pen. One that is gone may still have some.
+fn known(
+    origin: &str,
+    sessions: &[SessionAnswer],
+    global: &Global,
+    output: &mut Output<'_>,
+) -> Result<(), Exit> {
+    if origin == NO_ORIGIN || sessions.iter().any(|session| session.origin == origin) {
+        return Ok(());
+    }
+    let status = daemon::ask_for::<Box<Status>>(global, &Request::Status, output)?;
+    if status.origins.iter().any(|line| line.origin == origin) {
+        return Ok(());
+    }
+    output.complain(format_args!(
+        "error: there is no origin \"{}\": see `doorward status`",
+        origin.escape_debug()
+    ));
+    Err(Exit::Failed)
 }
 
 fn render(sessions: &[SessionAnswer]) -> String {

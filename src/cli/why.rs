@@ -168,6 +168,7 @@ fn from_daemon(
                 return Some(Err(match why {
                     Refused::Request => Exit::Usage,
                     Refused::NotPermitted => Exit::NotPermitted,
+                    Refused::Busy => Exit::Unavailable,
                     Refused::Configuration | Refused::AsksForYes | Refused::AboveCeiling => {
                         Exit::Failed
                     }

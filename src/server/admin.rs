@@ -1,7 +1,8 @@
 //! The answering side of the admin socket. Floor 4.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
@@ -25,9 +26,6 @@ pub(super) async fn serve(listener: LocalListener, house: Arc<House>, tasks: Tas
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue;
-        };
         if !may {
             tracing::warn!(
                 event = "admin_refused",
@@ -35,6 +33,10 @@ pub(super) async fn serve(listener: LocalListener, house: Arc<House>, tasks: Tas
             );
             continue;
         }
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            turn_away(&stream);
+            continue;
+        };
         let house = Arc::clone(&house);
         let by = stream.peer_cred().map_or_else(
             |_gone| "unknown".to_owned(),
@@ -45,6 +47,21 @@ pub(super) async fn serve(listener: LocalListener, house: Arc<House>, tasks: Tas
             drop(place);
         });
     }
+}
+
+/// One try at one short line: nobody is waited for. What was asked is taken in first, as far as it is there, for a socket
+/// that is closed over it is reset, and the answer lost.
+fn turn_away(stream: &UnixStream) {
+    let busy = Answer::Refused {
+        why: Refused::Busy,
+        text: "the daemon is busy with other commands: try again".to_owned(),
+    };
+    let Ok(mut text) = serde_json::to_vec(&busy) else {
+        return;
+    };
+    text.push(b'\n');
+    let _unasked = stream.try_read(&mut [0; 4096]);
+    let _gone = stream.try_write(&text);
 }
 
 async fn converse(stream: UnixStream, house: &House, by: String) {
@@ -101,8 +118,13 @@ async fn answer(line: &[u8], house: &House, by: String) -> Answer {
         Ok(Request::LiftBan { source }) => {
             if house.lift_ban(&source, &by) {
                 Answer::Done
+            } else if is_source(&source) {
+                no_sense(&format!("`{source}` is not banned"))
             } else {
-                no_sense(&format!("`{}` is not banned", source.escape_debug()))
+                no_sense(&format!(
+                    "`{}` is not an address, as `doorward bans list` shows them",
+                    source.escape_debug()
+                ))
             }
         }
         Ok(Request::Allow(request)) => house
@@ -115,6 +137,11 @@ async fn answer(line: &[u8], house: &House, by: String) -> Answer {
             .map_or_else(refused, Answer::Revoked),
         Err(error) => no_sense(&error.to_string()),
     }
+}
+
+/// An address, or a network as bans have them.
+fn is_source(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok()
 }
 
 fn refused(no: No) -> Answer {

@@ -146,6 +146,8 @@ pub enum Refused {
     AboveCeiling,
     /// The request is not understood.
     Request,
+    /// Too many ask at once.
+    Busy,
 }
 
 /// A configuration came into force.
@@ -188,13 +190,13 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
     let no_answer = |error: &dyn std::error::Error| AskError::NoAnswer(error.to_string());
     let mut line = serde_json::to_string(request).map_err(|error| no_answer(&error))?;
     line.push('\n');
-    stream
-        .write_all(line.as_bytes())
-        .map_err(|error| no_answer(&error))?;
+    // a daemon that is busy answers and closes before it has read
+    let written = stream.write_all(line.as_bytes());
     let mut answer = String::new();
-    BufReader::new(stream.take(LONGEST_ANSWER))
-        .read_line(&mut answer)
-        .map_err(|error| no_answer(&error))?;
+    let read = BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer);
+    if !answer.ends_with('\n') {
+        written.and(read).map_err(|error| no_answer(&error))?;
+    }
     if answer.is_empty() {
         return Err(AskError::NotPermitted);
     }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Gateway, Login, Postgres, Raw, http, psql, raw, tls, wait_until};
+use crate::harness::{
+    Gateway, Login, Postgres, Raw, gateway::doorward, http, process::run, psql, raw, tls,
+    wait_until,
+};
 
 const TEXT: &str = "\
 origins:
@@ -379,6 +382,53 @@ fn the_control_socket_is_for_its_group_and_bounded() {
         assert!(!String::from_utf8_lossy(&answer).contains("reloaded"));
     }
     assert_eq!(gateway.command(&["status"]).code(), 0);
+}
+
+#[test]
+fn a_daemon_that_is_asked_too_much_says_that_it_is_busy() {
+    let gateway = gateway(TEXT);
+    let socket = gateway.folder.path().join("admin.sock");
+    let held: Vec<_> = (0..16)
+        .map(|_| std::os::unix::net::UnixStream::connect(&socket).unwrap())
+        .collect();
+    let turned_away = gateway.command(&["sessions"]);
+    assert_eq!(turned_away.code(), 69, "{turned_away:?}");
+    assert!(turned_away.stderr.contains("busy"), "{turned_away:?}");
+    drop(held);
+    wait_until("room", || {
+        (gateway.command(&["sessions"]).code() == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_slip_of_the_pen_is_no_empty_answer() {
+    let gateway = gateway(TEXT);
+    let none = gateway.command(&["sessions", "--origin", "nope"]);
+    assert_eq!(none.code(), 1, "{none:?}");
+    assert!(
+        none.stderr.contains("there is no origin \"nope\""),
+        "{none:?}"
+    );
+    assert_eq!(gateway.command(&["sessions", "--origin", "shop"]).code(), 0);
+    let lifted = gateway.command(&["bans", "remove", "xx"]);
+    assert_eq!(lifted.code(), 1, "{lifted:?}");
+    assert!(
+        lifted.stderr.contains("`xx` is not an address"),
+        "{lifted:?}"
+    );
+    let lifted = gateway.command(&["bans", "remove", "192.0.2.1"]);
+    assert!(lifted.stderr.contains("is not banned"), "{lifted:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_names_no_socket() {
+    let asked = run(doorward().args(["reload", "--config", "/nonexistent/a.yaml"]));
+    assert_eq!(asked.code(), 69, "{asked:?}");
+    assert!(
+        asked.stderr.contains("/nonexistent/a.yaml cannot be read")
+            && asked.stderr.contains("--admin-socket"),
+        "{asked:?}"
+    );
 }
 
 #[test]
