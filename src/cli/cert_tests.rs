@@ -208,6 +208,39 @@ fn a_certificate_of_somebody_else_is_shown_and_no_good() {
 }
 
 #[test]
+fn a_folder_for_what_is_issued_is_made_if_it_is_not_there() {
+    let office = office();
+    said(&office, "issue laptop --out DIR/new/folder");
+    assert!(office.path().join("new/folder/laptop.crt").exists());
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_a_plain_sentence() {
+    let office = office();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap();
+    let mut params = rcgen::CertificateParams::new(["b.example".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2028, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+    let backwards = params.self_signed(&key).unwrap();
+    for (made, sentence) in [
+        (
+            ca,
+            "is a CA's own, which proves no client: show one that the CA has made",
+        ),
+        (backwards, "ends before it begins: have it made anew"),
+    ] {
+        fs::write(office.path().join("other.crt"), made.pem()).unwrap();
+        let (exit, out, _) = cert(&office, "inspect DIR/other.crt");
+        assert_eq!(exit, Exit::No);
+        let last = format!("no good: the certificate {sentence}\n");
+        assert!(out.ends_with(&last), "{out}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_one_line_and_an_exit_code() {
     let office = office();
     let none = tempfile::tempdir().unwrap();

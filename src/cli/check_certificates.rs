@@ -130,7 +130,10 @@ fn client_authorities(settings: &Settings, now: SystemTime) -> Option<Said> {
             (ends < now + LIST_SOON).then(|| Said::warning("W-CRL-ENDS", message))
         }
         // the daemon's user may read what this one may not
-        Err(error) if error.is_permission() => {
+        Err(TlsError::Unreadable { path, error })
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            let error = TlsError::Unreadable { path, error };
             Some(Said::warning("W-UNREADABLE", error.to_string()))
         }
         Err(error) => Some(Said::error(error.to_string())),
@@ -212,6 +215,16 @@ mod tests {
         fs::copy(here.join("b.key"), here.join("a.key")).unwrap();
         let said = files(&settings(here, &["a"]), SystemTime::now());
         assert!(said[0].message.contains("does not fit"), "{said:?}");
+    }
+
+    #[test]
+    fn a_missing_ca_of_clients_is_an_error_as_a_missing_certificate_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(folder.path(), &[]);
+        settings.tls.client_ca = Some(folder.path().join("none.crt"));
+        let said = files(&settings, SystemTime::now());
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert_eq!(said[0].severity, crate::config::Severity::Error);
     }
 
     #[test]

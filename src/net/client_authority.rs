@@ -164,6 +164,10 @@ impl ClientAuthority {
         let pem = made.map_err(AuthorityError::from)?.pem();
         let at = |end: &str| out.join(format!("{}.{end}", wish.name.to_ascii_lowercase()));
         let (at_certificate, at_key) = (at("crt"), at("key"));
+        make_folder(out).map_err(|error| IssueError::Unwritten {
+            path: out.to_owned(),
+            error,
+        })?;
         create(&at_key, &key.serialize_pem(), 0o600)?;
         let written = create(&at_certificate, &pem, 0o644).and_then(|()| {
             let presented = Presented::read(&at_certificate).map_err(AuthorityError::from)?;

@@ -61,7 +61,15 @@ pub enum Fault {
     NoList,
     #[error("may be revoked: the list of its CA in `tls.crl` has ended, a newer one is due")]
     ListEnded,
-    #[error("cannot be used: {0}")]
+    #[error("ends before it begins: have it made anew")]
+    Backwards,
+    #[error("is a CA's own, which proves no client: show one that the CA has made")]
+    Authority,
+    #[error("is from one that is no CA's: have a CA make it")]
+    ByNoAuthority,
+    #[error("is of an old version of X.509, without extensions: have it made anew, as version 3")]
+    OldVersion,
+    #[error("cannot be used, and has to be made anew: {0}")]
     Unfit(webpki::Error),
 }
 
@@ -299,6 +307,10 @@ impl Fault {
             | Self::NotForClients
             | Self::NoList
             | Self::ListEnded
+            | Self::Backwards
+            | Self::Authority
+            | Self::ByNoAuthority
+            | Self::OldVersion
             | Self::Unfit(_) => Validity::Untrusted,
         }
     }
@@ -326,6 +338,16 @@ impl Fault {
                 Self::NoList,
             ),
             (matches!(error, Error::CrlExpired { .. }), Self::ListEnded),
+            (matches!(error, Error::InvalidCertValidity), Self::Backwards),
+            (matches!(error, Error::CaUsedAsEndEntity), Self::Authority),
+            (
+                matches!(error, Error::EndEntityUsedAsCa),
+                Self::ByNoAuthority,
+            ),
+            (
+                matches!(error, Error::UnsupportedCertVersion),
+                Self::OldVersion,
+            ),
         ];
         let fault = known.into_iter().find(|(is, _)| *is);
         fault.map_or_else(|| Self::Unfit(error), |(_, fault)| fault)

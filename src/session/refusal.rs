@@ -99,7 +99,7 @@ impl Refusal {
     }
 
     /// What happened, for the client: names nobody.
-    const fn sentence(&self) -> &'static str {
+    pub(super) const fn sentence(&self) -> &'static str {
         // the label alone would blame the client, whose own leg may be encrypted
         if matches!(self, Self::HostBlocked) {
             return "the server has shut the gateway's address out";
@@ -157,14 +157,16 @@ impl Refusal {
 }
 
 /// For a client that may know why: its address is mentioned, or strangers are answered in full.
+///
+/// With the sentence that says what happened: the refusal's own, or one that knows more.
 pub(super) fn explained(
-    refusal: &Refusal,
+    (refusal, sentence): (&Refusal, &str),
     names: Names<'_>,
     address: IpAddr,
     protocol: Protocol,
     reference: Reference,
 ) -> Words {
-    let (sentence, label) = (refusal.sentence(), refusal.reason().label());
+    let label = refusal.reason().label();
     let message = names.spared([
         format!(
             "doorward: connection from {address} refused: {sentence} [{label}], ref {reference}"
@@ -304,7 +306,7 @@ mod tests {
         let refusal = Refusal::Cleartext;
         let reference = References::default().of("pg", address(), Some("app"), refusal.reason());
         let words = explained(
-            &refusal,
+            (&refusal, refusal.sentence()),
             Names::default(),
             address(),
             Protocol::Postgres,
@@ -322,7 +324,7 @@ mod tests {
             database: Some("shop"),
         };
         let words = explained(
-            &denied(Reason::TlsRequired),
+            (&denied(Reason::TlsRequired), Reason::TlsRequired.sentence()),
             names,
             address(),
             Protocol::Postgres,
@@ -352,7 +354,7 @@ mod tests {
             for reason in [Reason::NoOrigin, Reason::TlsRequired, Reason::ExclusiveUser, Reason::UserNotAllowed] {
                 let reference = references.of("pg", address(), Some(&user), reason);
                 for words in [
-                    explained(&denied(reason), names, address(), Protocol::Postgres, reference),
+                    explained((&denied(reason), reason.sentence()), names, address(), Protocol::Postgres, reference),
                     constant(names, reference),
                     farewell(reason, reason.sentence(), names, reference),
                 ] {

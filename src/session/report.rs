@@ -126,6 +126,25 @@ impl Refused {
         self.shortlist.is_some_and(Shortlist::is_mentioned) || vouched()
     }
 
+    /// What is wrong with a certificate that proves nothing, whatever it says.
+    fn fault(&self) -> Option<String> {
+        if self.refusal.reason() != Reason::CertificateMismatch {
+            return None;
+        }
+        let shown = self.claim.as_ref()?.certificate.as_ref()?;
+        // of what could not be read nothing is kept
+        shown.chain.first()?;
+        let chain: Vec<_> = shown.chain.iter().map(|der| der[..].into()).collect();
+        let trust = Arc::clone(&self.visit.gateway.standing.borrow().trust);
+        let fault = trust.fault(&chain, SystemTime::now())?;
+        Some(format!("the client's certificate {fault}"))
+    }
+
+    /// The log's own sentence.
+    fn cause(&self) -> String {
+        self.fault().unwrap_or_else(|| self.refusal.to_string())
+    }
+
     /// Reason and mend go to those who are known; everybody else gets one constant text.
     fn words(&self) -> Words {
         let protocol = self.visit.door.settings.protocol;
@@ -144,12 +163,18 @@ impl Refused {
             .strangers
             .answer;
         if answer == Answer::Explain || self.is_known() {
-            refusal::explained(
-                &self.refusal,
-                names,
-                self.visit.address,
-                protocol,
-                self.reference,
+            let explained = |sentence: &str| {
+                refusal::explained(
+                    (&self.refusal, sentence),
+                    names,
+                    self.visit.address,
+                    protocol,
+                    self.reference,
+                )
+            };
+            self.fault().map_or_else(
+                || explained(self.refusal.sentence()),
+                |fault| explained(&fault),
             )
         } else {
             refusal::constant(names, self.reference)
@@ -178,7 +203,7 @@ impl Refused {
             .gateway
             .meters
             .decision(&visit.door.settings.name, origin, allowed, reason.label());
-        let known = self.is_known();
+        let (known, cause) = (self.is_known(), self.cause());
         // who was closed without a word has no reference to report
         if known || self.told || self.claim.is_some() {
             let happened = Happened {
@@ -187,7 +212,7 @@ impl Refused {
                 claim: self.claim.as_ref(),
                 reason,
                 rule: self.refusal.rule().or(self.origin.as_ref()),
-                cause: self.refusal.to_string(),
+                cause: cause.clone(),
                 mentioned: known,
             };
             let references = &visit.gateway.references;
@@ -225,7 +250,7 @@ impl Refused {
             generation = visit.gateway.standing.borrow().policy.generation(),
             ms = millis(visit.since),
             rule = self.refusal.rule().map(Arc::as_ref),
-            cause = %self.refusal,
+            cause,
         );
     }
 }
@@ -271,7 +296,7 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
     }
     let protocol = door.settings.protocol;
     refusal::explained(
-        refusal,
+        (refusal, refusal.sentence()),
         Names::default(),
         claim.address,
         protocol,

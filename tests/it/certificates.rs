@@ -80,6 +80,25 @@ fn who_has_the_certificate_comes_in_and_nobody_else() {
 }
 
 #[test]
+fn who_is_known_hears_what_is_wrong_with_its_certificate_and_so_does_the_log() {
+    let (ca, elsewhere) = (ClientCa::new(), ClientCa::new());
+    let foreign = elsewhere.issue("shop.example.com", &[]);
+    let ended = short_lived(&ca, "shop.example.com", Duration::ZERO);
+    let policy = PROVED.replace("from: [any]", "from: [127.0.0.1]");
+    let gateway = before_postgres(&ca, &policy);
+    std::thread::sleep(Duration::from_millis(1100));
+    for (shown, fault) in [
+        (&ended, "the client's certificate has ended"),
+        (&foreign, "the client's certificate is not from a CA"),
+    ] {
+        let refused = psql(&gateway.shop().showing(shown), WHO);
+        assert!(refused.failed().contains(fault), "{refused:?}");
+        let line = gateway.logged(&[("reason", "certificate_mismatch")]);
+        assert!(line.to_string().contains("\"cause\""), "{line}");
+    }
+}
+
+#[test]
 fn a_stranger_with_a_certificate_of_ours_is_told_why() {
     let ca = ClientCa::new();
     let other = ca.issue("other.example.com", &[]);
