@@ -63,6 +63,55 @@ mend: the client needs sslmode=verify-full
 }
 
 #[test]
+fn whom_no_observation_spares_is_told_by_what() {
+    let observed =
+        format!("{FILE}observe: {{until: 2036-01-01T00:00:00Z, from: [192.0.2.0/24]}}\n");
+    for (question, words) in [
+        (
+            "192.0.2.1 --user app",
+            "; `observe` spares nobody without TLS, for `require.tls` asks for it",
+        ),
+        (
+            "192.0.2.1 --user postgres --tls",
+            "; `observe` spares none of `protected_users`",
+        ),
+        (
+            "192.0.2.1 --user app --tls --replication physical",
+            "; `observe` admits no replication",
+        ),
+    ] {
+        let (exit, out, _) = why_by(&observed, &format!("{question} --at 2026-11-22T00:00:00Z"));
+        assert_eq!(exit, Exit::No, "{out}");
+        assert!(out.trim_end().ends_with(words), "{out}");
+        let (_, out, _) = why(question);
+        assert!(!out.contains("observe"), "{out}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_no_good_is_named_in_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["web.example".to_owned()]).unwrap();
+    let shown = folder.path().join("shown.crt");
+    std::fs::write(&shown, made.cert.pem()).unwrap();
+    let ca = crate::net::ClientAuthority::new(folder.path().join("ca"));
+    ca.found(SystemTime::now()).unwrap();
+    let file = format!("{FILE}tls: {{client_ca: {}}}\n", ca.ca().display()).replace(
+        "users: [app], databases: [shop]",
+        "proof: {certificate: {dns: web.example}}",
+    );
+    let question = format!(
+        "203.0.113.9 --user app --tls --certificate {}",
+        shown.display()
+    );
+    let (_, out, err) = why_by(&file, &question);
+    assert!(
+        out.contains("mend: the client needs another certificate with dns web.example, for the one that it has shown is not from a CA that `tls.client_ca` names  ->  doorward cert issue web.example"),
+        "{out}{err}"
+    );
+}
+
+#[test]
 fn a_deny_rule_stands_first_with_its_line() {
     let (exit, out, err) = why("192.0.2.44 --user app --database shop --tls");
     assert_eq!((exit, err.as_str()), (Exit::No, ""));

@@ -65,6 +65,20 @@ pub trait Room {
     fn spare(&self, origin: Option<&Origin>, claim: &Claim) -> Self::Seat;
 }
 
+/// What stands above an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unspared {
+    /// The connection is not encrypted, and `require.tls` is a floor.
+    Clear,
+    /// The user is an exclusive origin's.
+    Reserved,
+    /// The user is one of `protected_users`.
+    Protected,
+    Replication,
+    /// The certificate is revoked.
+    Revoked,
+}
+
 /// Which limit leaves no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -162,9 +176,9 @@ impl Policy {
         let candidates = self.candidates(case, age, reserving.as_deref());
         let Some(denial) = self.seat(&candidates, reserving.is_some(), claim, room) else {
             let denial = candidates.missed(self, reserving.as_deref());
-            return self.observed(case, reserving.is_some(), denial, room);
+            return self.observed(case, denial, room);
         };
-        denial.or_else(|full| self.observed(case, reserving.is_some(), full, room))
+        denial.or_else(|full| self.observed(case, full, room))
     }
 
     /// A seat in the most specific complete match that has room; in one whose limits are on trial where none has. `None`: nothing
@@ -207,32 +221,14 @@ impl Policy {
         full.map(Err)
     }
 
-    /// What becomes of a denial under the file's `observe`. It never spares what is denied, reserved, protected or revoked, nor goes
-    /// under a floor, nor admits replication.
+    /// What becomes of a denial under the file's `observe`.
     fn observed<R: Room>(
         &self,
         case: Case<'_>,
-        reserved: bool,
         denial: Denial,
         room: &R,
     ) -> Result<(Permit, R::Seat), Denial> {
-        let claim = case.claim;
-        let observed = self
-            .rules
-            .observe
-            .as_ref()
-            .is_some_and(|observe| case.now < observe.until && observe.covers(claim.address));
-        // by the certificate, not by the reason: another origin may have come nearer
-        let shown = claim.certificate.as_ref();
-        let revoked = shown.is_some_and(|shown| shown.validity == Validity::Revoked);
-        let floors = claim.tls.is_some() || !case.require.tls;
-        let may = observed
-            && floors
-            && !reserved
-            && !case.protected
-            && claim.replication.is_none()
-            && !revoked;
-        if !may {
+        if !self.observes(case) || self.unspared(case).is_some() {
             return Err(denial);
         }
         let permit = Permit {
@@ -240,7 +236,32 @@ impl Policy {
             spared: Some(denial),
             generation: self.generation,
         };
-        Ok((permit, room.spare(None, claim)))
+        Ok((permit, room.spare(None, case.claim)))
+    }
+
+    /// Whether the file's `observe` is about this address, at this time.
+    pub(super) fn observes(&self, case: Case<'_>) -> bool {
+        let observe = self.rules.observe.as_ref();
+        observe
+            .is_some_and(|observe| case.now < observe.until && observe.covers(case.claim.address))
+    }
+
+    /// Why no observation spares this claim a denial: it never spares what is denied, reserved, protected or revoked, nor goes under
+    /// a floor, nor admits replication.
+    pub(super) fn unspared(&self, case: Case<'_>) -> Option<Unspared> {
+        let claim = case.claim;
+        // by the certificate, not by the reason: another origin may have come nearer
+        let shown = claim.certificate.as_ref();
+        let revoked = shown.is_some_and(|shown| shown.validity == Validity::Revoked);
+        let standing = [
+            (claim.tls.is_none() && case.require.tls, Unspared::Clear),
+            (self.reserving(claim).is_some(), Unspared::Reserved),
+            (case.protected, Unspared::Protected),
+            (claim.replication.is_some(), Unspared::Replication),
+            (revoked, Unspared::Revoked),
+        ];
+        let found = standing.into_iter().find(|(stands, _)| *stands);
+        found.map(|(_, unspared)| unspared)
     }
 
     /// Whether a cancel request from this address may go to the database. `session` is the one that the key belongs to, where it is

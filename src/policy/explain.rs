@@ -4,7 +4,9 @@
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
-use super::{Case, Claim, Condition, Denial, From, Origin, Policy, Reason, Unlimited, canonical};
+use super::{
+    Case, Claim, Condition, Denial, From, Origin, Policy, Reason, Unlimited, Unspared, canonical,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -21,6 +23,8 @@ pub struct Explanation {
     pub rule: Option<Arc<str>>,
     /// What an observation spared the claim.
     pub spared: Option<Denial>,
+    /// Why an observation of this address does not spare it a denial.
+    pub unspared: Option<Unspared>,
     /// Some origin names the address; nobody else is told a reason.
     pub mentioned: bool,
     /// Every origin in the order of the file.
@@ -66,6 +70,12 @@ impl Policy {
             Err(denial) => (Verdict::Deny, denial.reason, denial.rule, None),
         };
         let case = self.case(claim, now);
+        let unspared = match verdict {
+            Verdict::Deny if reason != Reason::DenyRule && self.observes(case) => {
+                self.unspared(case)
+            }
+            Verdict::Deny | Verdict::Allow => None,
+        };
         let covering: HashSet<u32> = self
             .covering(address)
             .filter(|(_, entry)| !entry.stale)
@@ -80,6 +90,7 @@ impl Policy {
             reason,
             rule,
             spared,
+            unspared,
             mentioned: self.screen(address).is_mentioned(),
             tried: tried.collect(),
         }

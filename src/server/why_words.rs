@@ -8,7 +8,7 @@ use crate::{
     net::{ClientTrust, Fingerprint},
     policy::{
         Certificate, Claim, Condition, Deny, Explanation, Freshness, From, Names, Origin, Policy,
-        Proof, Reason, Replication, TlsVersion, Validity, Verdict, canonical,
+        Proof, Reason, Replication, TlsVersion, Unspared, Validity, Verdict, canonical,
     },
 };
 
@@ -163,8 +163,23 @@ impl<'s> Subject<'s> {
         all.find(|deny| explanation.reason == Reason::DenyRule && *deny.name == *named)
     }
 
-    /// What would let the client in.
+    /// What would let the client in, and why an observation does not.
     pub(super) fn mend(self, explanation: &Explanation) -> Option<String> {
+        let mend = self.mend_of_reason(explanation);
+        let unspared = explanation.unspared.map(|unspared| match unspared {
+            Unspared::Clear => "`observe` spares nobody without TLS, for `require.tls` asks for it",
+            Unspared::Reserved => "`observe` spares nobody whom an exclusive origin has for itself",
+            Unspared::Protected => "`observe` spares none of `protected_users`",
+            Unspared::Replication => "`observe` admits no replication",
+            Unspared::Revoked => "`observe` spares no revoked certificate",
+        });
+        match (mend, unspared) {
+            (Some(mend), Some(unspared)) => Some(format!("{mend}; {unspared}")),
+            (mend, unspared) => mend.or_else(|| unspared.map(str::to_owned)),
+        }
+    }
+
+    fn mend_of_reason(self, explanation: &Explanation) -> Option<String> {
         let claim = self.claim;
         let rule = explanation.rule.as_deref().unwrap_or_default();
         let nearest = self.policy.origin(rule);
@@ -245,10 +260,16 @@ impl<'s> Subject<'s> {
         let issue = issue.map_or_else(String::new, |name| {
             format!("  ->  doorward cert issue {name}")
         });
-        format!(
-            "the client needs a certificate with {}{issue}",
-            asked(wanted)
-        )
+        let asked = asked(wanted);
+        let shown = self.claim.certificate.as_deref();
+        let bad = shown.filter(|shown| shown.validity_at(self.at) != Validity::Valid);
+        match bad {
+            None => format!("the client needs a certificate with {asked}{issue}"),
+            Some(shown) => format!(
+                "the client needs another certificate with {asked}, for the one that it has shown {}{issue}",
+                self.fault(shown)
+            ),
+        }
     }
 }
 
