@@ -86,7 +86,7 @@ fn who_is_known_hears_what_is_wrong_with_its_certificate_and_so_does_the_log() {
     let ended = short_lived(&ca, "shop.example.com", Duration::ZERO);
     let policy = PROVED.replace("from: [any]", "from: [127.0.0.1]");
     let gateway = before_postgres(&ca, &policy);
-    std::thread::sleep(Duration::from_millis(1100));
+    thread::sleep(Duration::from_millis(1100));
     for (shown, fault) in [
         (&ended, "the client's certificate has ended"),
         (&foreign, "the client's certificate is not from a CA"),
