@@ -76,7 +76,7 @@ fn whom_no_observation_spares_is_told_by_what() {
             "; `observe` spares none of `protected_users`",
         ),
         (
-            "192.0.2.1 --user app --tls --replication physical",
+            "192.0.2.1 --user app --tls --replication=physical",
             "; `observe` admits no replication",
         ),
     ] {
