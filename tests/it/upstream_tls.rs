@@ -45,7 +45,7 @@ fn fingerprint(certificate: &Path) -> String {
 /// A gateway that shows the server's own certificate, so that logins can be bound to it, and speaks TLS to `upstream` so.
 fn plan(server: &Postgres, upstream: &str, tls: &str) -> Plan {
     let mut plan = Plan::new(upstream);
-    let keys = format!("upstream_tls: {{{tls}}}, upstream:");
+    let keys = format!("scram: relay, upstream_tls: {{{tls}}}, upstream:");
     plan.head = plan.head.replacen("upstream:", &keys, 1);
     let (certificate, key) = server.certificate();
     for (from, to) in [("crt", certificate), ("key", key)] {
