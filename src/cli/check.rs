@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     CheckArgs, Exit, Format, Global, Output, check_certificates, check_diff::Differences,
-    check_machine, check_mysql, check_postgres, checked::Checked, hosts,
+    check_machine, check_mysql, check_postgres, check_scram, checked::Checked, hosts,
 };
 use crate::{
     config::{self, LoadError, Loaded, Overrides, Problem, Protocol, Settings, Severity},
@@ -197,7 +197,11 @@ fn surroundings(settings: &Settings, rules: &Rules, file: &Path, running: bool) 
         }
         for listener in &settings.listeners {
             match listener.protocol {
-                Protocol::Postgres => said.extend(check_postgres::server(listener, rules).await),
+                Protocol::Postgres => {
+                    let ours = check_certificates::own_certificate(settings);
+                    said.extend(check_scram::verifiers(listener));
+                    said.extend(check_postgres::server(listener, rules, ours).await);
+                }
                 Protocol::Mysql => {
                     let ours = check_certificates::own_certificate(settings);
                     said.extend(check_mysql::server(listener, ours).await);

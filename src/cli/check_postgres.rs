@@ -11,11 +11,12 @@ use tokio::time::timeout;
 
 use super::{
     check_certificates::ending,
+    check_scram,
     said::{Said, unusable},
 };
 use crate::{
     config::Listener,
-    net::{DialError, Stream, Upstream, UpstreamTls},
+    net::{DialError, Fingerprint, Stream, Upstream, UpstreamTls},
     policy::{Names, Origin, Replication, Rules},
     protocol::postgres::{self, EncryptError, LookError, Reception},
     server,
@@ -63,10 +64,16 @@ struct Seen {
     /// By which name `pg_hba.conf` knows the place we come from.
     from: String,
     certificate_ends: Option<SystemTime>,
+    certificate: Option<Fingerprint>,
 }
 
 /// Looks at the server behind a listener, as it receives those whom the rules name.
-pub(super) async fn server(listener: &Listener, rules: &Rules) -> Vec<Said> {
+/// `ours` is the certificate that clients see, where it is not one of the gateway's own making.
+pub(super) async fn server(
+    listener: &Listener,
+    rules: &Rules,
+    ours: Option<Fingerprint>,
+) -> Vec<Said> {
     let upstream = server::upstream(listener);
     let tls = match server::way(listener) {
         Ok(tls) => tls,
@@ -90,6 +97,7 @@ pub(super) async fn server(listener: &Listener, rules: &Rules) -> Vec<Said> {
         }
     }
     let mut said = receptions.told(&seen.from);
+    said.extend(check_scram::told(listener, ours, seen.certificate));
     said.extend(ends_soon(seen.certificate_ends, SystemTime::now()));
     said
 }
@@ -187,6 +195,7 @@ async fn visit(
         let seen = Seen {
             from: place(&stream),
             certificate_ends: stream.server_certificate_ends(),
+            certificate: stream.server_certificate(),
         };
         Ok((reception, seen))
     };

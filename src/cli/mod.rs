@@ -11,6 +11,7 @@ mod check_diff;
 mod check_machine;
 mod check_mysql;
 mod check_postgres;
+mod check_scram;
 mod checked;
 mod connect;
 mod connect_lines;

@@ -83,7 +83,9 @@ impl From<&StartError> for Exit {
         match error {
             StartError::Certificate(error) if error.is_permission() => Self::NotPermitted,
             StartError::Accounts(error) if error.is_permission() => Self::NotPermitted,
-            StartError::Certificate(_) | StartError::Accounts(_) => Self::Configuration,
+            StartError::Certificate(_) | StartError::Accounts(_) | StartError::Misbound(_) => {
+                Self::Configuration
+            }
             StartError::Listen { .. } | StartError::AdminSocket { .. } => Self::Unavailable,
             StartError::Audit(_) => Self::NotPermitted,
             StartError::Meters(_) | StartError::Signals(_) | StartError::Panic => Self::Failed,

@@ -11,6 +11,7 @@ mod accept;
 mod accounts;
 mod admin;
 mod audit;
+pub(crate) mod bindings;
 mod certificate;
 mod clock;
 pub mod control;
@@ -50,6 +51,7 @@ use tokio::{
 
 pub use accounts::AccountsError;
 pub use audit::AuditError;
+pub use bindings::Misbound;
 pub(crate) use certificate::way;
 pub use logging::Logging;
 pub use source::{Configuration, Source};

@@ -19,6 +19,7 @@ use super::{
     COMMIT, Configuration, Logging, NUMBER,
     accounts::{self, AccountsError},
     audit::AuditError,
+    bindings::{self, Misbound},
     certificate::{Certificates, client_trust, upstream_tls},
     house::{House, InForce},
     kept,
@@ -47,6 +48,8 @@ pub enum StartError {
     Certificate(#[from] AuthorityError),
     #[error(transparent)]
     Accounts(#[from] AccountsError),
+    #[error(transparent)]
+    Misbound(#[from] Misbound),
     #[error("cannot listen on {address}: {}", because(*address, error))]
     Listen {
         address: SocketAddr,
@@ -89,7 +92,7 @@ pub(super) async fn open(
         tracing::warn!(event = "config_warning", cause = %warning);
     }
     let settings = loaded.settings;
-    let made = make(settings.clone(), now).await?;
+    let mut made = make(settings.clone(), now).await?;
     let meters = Arc::new(Meters::new(NUMBER, COMMIT)?);
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
     let (names, asking) = Names::begin(&rules, &settings.resolver).await;
@@ -106,7 +109,7 @@ pub(super) async fn open(
     };
 
     logging.audit().write_to(&settings.audit)?;
-    let (doors, entrances) = bind_doors(&settings, made.tls, made.accounts, &meters)?;
+    let (doors, entrances) = open_doors(&settings, &mut made, &meters).await?;
     let http = bind(settings.admin.http, &settings)?;
     let admin = bind_admin(&settings)?;
 
@@ -188,18 +191,18 @@ async fn make(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
 /// The doors, and each of their bound addresses.
 type Bound = (Vec<Arc<Door>>, Vec<(TcpListener, Arc<Door>)>);
 
-fn bind_doors(
+/// Binds what clients come in by, and sees to it that they will get in.
+async fn open_doors(
     settings: &Settings,
-    tls: Vec<Option<UpstreamTls>>,
-    accounts: accounts::Read,
+    made: &mut Made,
     meters: &Meters,
 ) -> Result<Bound, StartError> {
     let mut doors = Vec::new();
     let mut entrances = Vec::new();
-    for warning in &accounts.warnings {
+    for warning in &made.accounts.warnings {
         tracing::warn!(event = "config_warning", cause = warning);
     }
-    let ways = tls.into_iter().zip(accounts.accounts);
+    let ways = made.tls.drain(..).zip(made.accounts.accounts.drain(..));
     for (listener, (tls, accounts)) in settings.listeners.iter().zip(ways) {
         let door = Arc::new(door(listener, meters));
         door.upstream.encrypt(tls);
@@ -209,6 +212,7 @@ fn bind_doors(
         }
         doors.push(door);
     }
+    bindings::tell(&doors, &made.certificates.tls.shown(None)).await?;
     Ok((doors, entrances))
 }
 

@@ -62,6 +62,7 @@ mod refusals;
 mod reload;
 mod replication;
 mod rogue_postgres;
+mod scram;
 mod service;
 mod sqlstates;
 mod starting;

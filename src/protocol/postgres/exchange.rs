@@ -165,3 +165,34 @@ impl Exchange {
 
 /// Answers of a client in SCRAM: its first word, and the proof.
 const PROOF: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_proof_only_the_servers_yes_can_follow() {
+        let says = |payload: &[u8]| {
+            let mut exchange = Exchange::new(true, true);
+            let offer = Message {
+                kind: b'R',
+                payload: b"\0\0\0\x0aSCRAM-SHA-256\0\0",
+            };
+            assert_eq!(exchange.server_says(offer), Ok(Step::Offered));
+            exchange.proved();
+            let kind = b'R';
+            exchange.server_says(Message { kind, payload })
+        };
+        assert_eq!(says(b"\0\0\0\0"), Ok(Step::Relay));
+        for again in [
+            &b"\0\0\0\x03"[..],
+            b"\0\0\0\x05salt",
+            b"\0\0\0\x0aSCRAM-SHA-256\0\0",
+            b"\0\0\0\x0br=x",
+            b"\0\0\0\x0cv=x",
+        ] {
+            let faulty = Err(Fault::Garbled);
+            assert_eq!(says(again), faulty, "{}", again.escape_ascii());
+        }
+    }
+}

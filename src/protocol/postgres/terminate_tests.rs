@@ -338,3 +338,44 @@ async fn a_file_that_is_out_of_date_is_said_to_be() {
     // its first word alone: no proof
     assert_eq!(seen.by_server.len(), 1);
 }
+
+#[tokio::test]
+async fn a_server_that_cannot_prove_itself_is_not_believed() {
+    let verifier = scram_sha_256(b"secret");
+    let accounts = accounts(&verifier);
+    let (mut at_client, mut door) = duplex(1 << 16);
+    let (mut database, mut at_server) = duplex(1 << 16);
+    let startup = startup("app");
+    let gateway = async {
+        let login = login(
+            &mut door,
+            &mut database,
+            &startup,
+            terms(&accounts, None, None),
+        )
+        .await;
+        drop((door, database));
+        login
+    };
+    let server = async {
+        let mut opening = vec![0; startup.encode().len()];
+        at_server.read_exact(&mut opening).await.unwrap();
+        at_server.write_all(&sasl::offer(&[SCRAM])).await.unwrap();
+        let first = message(&mut at_server).await.unwrap();
+        let verifier = Verifier::parse(&verifier).ok().unwrap();
+        let server = ServerSide::new(&verifier, None);
+        let (_, challenge) = server.challenge(&first[5..], "servers").unwrap();
+        at_server.write_all(&challenge).await.unwrap();
+        drop(message(&mut at_server).await);
+        let forged = sasl::the_end(&sasl::signed(&[0; 32]));
+        at_server
+            .write_all(&[&forged, OK, READY].concat())
+            .await
+            .unwrap();
+    };
+    let driver = Driver::new("secret", None);
+    let (login, heard, ()) = tokio::join!(gateway, driver.log_in(&mut at_client), server);
+    let distrusted = matches!(login, Err(LoginError::Distrusted(Distrust::NotProved)));
+    assert!(distrusted, "{login:?}");
+    assert_eq!(kinds(&heard), [(b'R', 10), (b'R', 11)]);
+}
