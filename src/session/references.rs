@@ -106,6 +106,7 @@ impl References {
                 kept.last = now;
                 kept.claim = happened.claim.cloned().map(Arc::new);
                 kept.rule = happened.rule.map(Arc::clone);
+                kept.cause = happened.cause;
             }
             Entry::Vacant(entry) => {
                 entry.insert(KeptRefusal {

@@ -12,7 +12,7 @@ use crate::harness::{
     free_port,
     gateway::{Plan, field},
     network::in_own_network,
-    project, run,
+    project, run, wait_until,
 };
 
 /// Every role and database of the rows that a yes leads to.
@@ -198,8 +198,11 @@ fn holds(row: &Row, gateway: &Gateway, ports: [u16; 2], shown: &HashMap<String, 
         // the reference is all that a stranger is told, and all that the operator needs
         let (_, reference) = ended.stderr.rsplit_once("ref ").expect(case);
         let reference = reference.split_whitespace().next().unwrap();
-        let told = gateway.command(&["why", "--ref", reference, "--format", "json"]);
-        serde_json::from_str(&told.stdout).unwrap_or_else(|_| panic!("{case}: {told:?}"))
+        // the client is told first
+        wait_until(case, || {
+            let told = gateway.command(&["why", "--ref", reference, "--format", "json"]);
+            serde_json::from_str(&told.stdout).ok()
+        })
     };
     let told = |name: &str| {
         field(&said, name)
