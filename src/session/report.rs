@@ -30,8 +30,8 @@ pub(super) struct Refused {
     /// The origin that had admitted it, where the no came later.
     origin: Option<Arc<str>>,
     reference: Reference,
-    /// The client was given the reference, though nobody knows who it is.
-    told: bool,
+    /// Whether it is only the second half of one, see [`Echoes`](super::budget::Echoes); `None` until it is remembered.
+    echo: Option<bool>,
     /// Its place among the openings, until it has been told.
     pass: Option<Pass>,
 }
@@ -57,7 +57,7 @@ impl Refused {
             claim,
             origin: None,
             reference,
-            told: false,
+            echo: None,
             pass: None,
         }
     }
@@ -75,7 +75,8 @@ impl Refused {
     }
 
     /// Tells the client, in its own protocol and as much as it may know, and closes in order.
-    pub(super) async fn tell(self, client: Stream, opening: Opening) -> Self {
+    pub(super) async fn tell(mut self, client: Stream, opening: Opening) -> Self {
+        self.remember(true);
         let words = self.words();
         opening.refuse(client, self.refusal.reason(), &words).await;
         self
@@ -85,6 +86,7 @@ impl Refused {
     /// nothing where the server, too, closes without a word.
     pub(super) async fn tell_malformed(mut self, client: Stream, error: WireError) -> Self {
         if let Some(sqlstate) = error.sqlstate() {
+            self.remember(true);
             let message = format!("{error}, ref {}", self.reference);
             let response = ErrorResponse {
                 sqlstate,
@@ -93,14 +95,13 @@ impl Refused {
                 hint: None,
             };
             postgres::refuse(client, &response.encode(error.form())).await;
-            self.told = true;
         }
         self
     }
 
     /// Tells a MySQL client that has not been greeted, in place of the greeting; any other has to speak first, and hears nothing.
     /// Costs no wait: the client has nothing to say yet, so that no close of ours can overtake the words.
-    pub(super) fn tell_unheard(self, socket: &TcpStream) -> Self {
+    pub(super) fn tell_unheard(mut self, socket: &TcpStream) -> Self {
         let packet = match (self.visit.door.settings.protocol, &self.refusal) {
             (Protocol::Postgres, _) => None,
             (Protocol::Mysql, Refusal::InsteadOfGreeting { payload, .. }) => {
@@ -111,6 +112,7 @@ impl Refused {
             }
         };
         if let Some(packet) = packet {
+            self.remember(true);
             // a fresh socket takes so much at once; one that does not is no loss
             let _written = socket.try_write(&packet);
         }
@@ -188,14 +190,42 @@ impl Refused {
             .map(Arc::as_ref)
     }
 
+    /// Keeps what the reference stands for: before the client is told, who may ask the operator at once. Tells whether the refusal
+    /// is an echo, of which nothing more is kept.
+    fn remember(&mut self, told: bool) -> bool {
+        if let Some(echo) = self.echo {
+            return echo;
+        }
+        let visit = &self.visit;
+        let tls = self.claim.as_ref().and_then(|claim| claim.tls);
+        let echo = self.claim.is_some() && visit.gateway.is_echo(self.reference, tls, visit.rtt);
+        let known = self.is_known();
+        // who was closed without a word has no reference to report
+        if !echo && (known || told || self.claim.is_some()) {
+            let happened = Happened {
+                listener: &visit.door.settings.name,
+                address: visit.address,
+                claim: self.claim.as_ref(),
+                reason: self.refusal.reason(),
+                rule: self.refusal.rule().or(self.origin.as_ref()),
+                cause: self.cause(),
+                mentioned: known,
+            };
+            let references = &visit.gateway.references;
+            references.keep(self.reference, happened, SystemTime::now());
+        }
+        self.echo = Some(echo);
+        echo
+    }
+
     /// Counts the decision and writes the one line. All is said: the next may have its place.
     pub(super) fn report(mut self) {
         drop(self.pass.take());
-        let visit = &self.visit;
-        let tls = self.claim.as_ref().and_then(|claim| claim.tls);
-        if self.claim.is_some() && visit.gateway.is_echo(self.reference, tls, visit.rtt) {
+        if self.remember(false) {
             return;
         }
+        let visit = &self.visit;
+        let tls = self.claim.as_ref().and_then(|claim| claim.tls);
         let reason = self.refusal.reason();
         let allowed = reason == Reason::Allowed;
         let origin = self.origin();
@@ -204,20 +234,6 @@ impl Refused {
             .meters
             .decision(&visit.door.settings.name, origin, allowed, reason.label());
         let (known, cause) = (self.is_known(), self.cause());
-        // who was closed without a word has no reference to report
-        if known || self.told || self.claim.is_some() {
-            let happened = Happened {
-                listener: &visit.door.settings.name,
-                address: visit.address,
-                claim: self.claim.as_ref(),
-                reason,
-                rule: self.refusal.rule().or(self.origin.as_ref()),
-                cause: cause.clone(),
-                mentioned: known,
-            };
-            let references = &visit.gateway.references;
-            references.keep(self.reference, happened, SystemTime::now());
-        }
         let source = Source::of(visit.address);
         if !known && self.refusal.is_the_clients_doing() {
             visit.gateway.count_failure(source);
