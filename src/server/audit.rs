@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -29,6 +29,8 @@ pub(super) struct Audit(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     lines: Mutex<Option<SyncSender<Message>>>,
+    /// There is somebody in `lines`. Asked before a line is made, so without the lock.
+    taking: AtomicBool,
     /// A file that the thread is to go on in.
     next: Mutex<Option<File>>,
     record: Arc<Record>,
@@ -68,9 +70,15 @@ impl Audit {
         } else {
             *lines = None;
         }
+        self.0.taking.store(lines.is_some(), Ordering::Relaxed);
         let record = &self.0.record;
         record.require(settings.required && settings.file.is_some());
         Ok(())
+    }
+
+    /// Whether there is a file for lines, which cost too much to be made for nobody.
+    pub(super) fn takes(&self) -> bool {
+        self.0.taking.load(Ordering::Relaxed)
     }
 
     /// Whether new sessions have to wait until they can be written down.
@@ -217,6 +225,7 @@ mod tests {
     #[test]
     fn without_a_file_nothing_is_kept_and_nothing_is_missed() {
         let audit = Audit::default();
+        assert!(!audit.takes(), "no line needs to be made");
         (&audit).write_all(b"line\n").unwrap();
         assert_eq!(audit.dropped(), 0);
         assert!(!audit.record().is_wanting());
@@ -228,6 +237,7 @@ mod tests {
         let (path, old) = (folder.path().join("audit"), folder.path().join("audit.1"));
         let audit = Audit::default();
         audit.write_to(&settings(&path)).unwrap();
+        assert!(audit.takes());
         (&audit).write_all(b"one\n").unwrap();
         audit.flush();
         fs::rename(&path, &old).unwrap();

@@ -20,7 +20,7 @@ use std::{
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
-    filter::{FilterExt as _, filter_fn},
+    filter::{FilterExt as _, dynamic_filter_fn, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Format, Full, Writer},
@@ -73,6 +73,11 @@ impl Logging {
                 .boxed(),
         };
         let audit = Audit::default();
+        let of_the_audit = filter_fn(|event| [AUDIT, AUDIT_ONLY].contains(&event.target()));
+        let kept = dynamic_filter_fn({
+            let audit = audit.clone();
+            move |_event, _context| audit.takes()
+        });
         let audited = tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
@@ -80,9 +85,7 @@ impl Logging {
             .with_span_list(false)
             .with_target(false)
             .with_writer(audit.clone())
-            .with_filter(filter_fn(|event| {
-                [AUDIT, AUDIT_ONLY].contains(&event.target())
-            }));
+            .with_filter(of_the_audit.and(kept));
         let begun = tracing_subscriber::registry()
             .with(lines.with_filter(level.and(of_the_log)))
             .with(audited)

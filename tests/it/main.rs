@@ -12,6 +12,7 @@
 
 mod admin;
 mod answers;
+mod audit;
 mod balancers;
 mod bans;
 mod cancels;
