@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::{TcpStream, UnixStream};
+use inotify::Inotify;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    net::{TcpStream, UnixStream},
+};
 
 /// What the kernel has counted on one TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,13 @@ pub fn tcp_facts(socket: &TcpStream) -> Option<TcpFacts> {
 /// The shortest round trip the kernel has seen on this connection.
 pub fn tcp_min_rtt(socket: &TcpStream) -> Option<Duration> {
     tcp_facts(socket)?.min_rtt
+}
+
+/// Lets a task wait for the kernel's notices of files.
+pub fn waited_for(notices: Inotify) -> io::Result<AsyncFd<Inotify>> {
+    // SAFETY: an `Inotify` owns one descriptor from its making to its end, and gives no other.
+    let waited_for = unsafe { AsyncFd::register_with_interest(notices, Interest::READABLE) };
+    waited_for.map_err(Into::into)
 }
 
 /// Keeps what passes through (passwords, keys) out of core dumps and away from debuggers of the same user.

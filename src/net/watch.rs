@@ -6,31 +6,30 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    future::pending,
+    io, mem,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use notify::{
-    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, ModifyKind},
-};
+use inotify::{Inotify, WatchMask};
 use tokio::{
-    sync::Notify,
+    io::unix::AsyncFd,
     task::spawn_blocking,
     time::{Instant, timeout, timeout_at},
 };
+
+use super::kernel;
 
 /// Files under watch, as they were when somebody was last told of them.
 #[derive(Debug)]
 pub struct Watch {
     stamps: Stamps,
-    /// Woken by the kernel's notices.
-    hint: Arc<Notify>,
-    /// Held for its notices. None before the first look and after a change: folders may be others by now.
-    notices: Option<Notices>,
+    notices: Notices,
+    /// The notices are of other folders, or of none yet.
+    stale: bool,
 }
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -48,7 +47,8 @@ struct Stamp {
 
 #[derive(Debug)]
 struct Notices {
-    _watcher: Option<RecommendedWatcher>,
+    /// None where there are none.
+    kernel: Option<AsyncFd<Inotify>>,
     /// Every folder gives notices.
     complete: bool,
 }
@@ -58,8 +58,8 @@ impl Watch {
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
             stamps: stamped(files),
-            hint: Arc::default(),
-            notices: None,
+            notices: Notices::none(),
+            stale: true,
         }
     }
 
@@ -80,14 +80,18 @@ impl Watch {
                 .filter_map(|file| self.stamps.remove_entry(&file)),
         );
         self.stamps = stamps;
-        self.notices = None;
+        self.stale = true;
     }
 
     /// Waits until files have changed, appeared or vanished, and then until they rest; says which. A change that happens
     /// while nobody waits is told at the next call. Cancel safe.
     pub async fn changed(&mut self) -> BTreeSet<PathBuf> {
         loop {
-            let complete = self.listen().await;
+            let patience = if self.listen().await.complete {
+                SELDOM
+            } else {
+                OFTEN
+            };
             // looked at after the notices are on, so that no change falls between
             if !self.differing().await.is_empty() {
                 let told = self.settled().await;
@@ -95,21 +99,24 @@ impl Watch {
                     return told;
                 }
             }
-            let patience = if complete { SELDOM } else { OFTEN };
-            let _either = timeout(patience, self.hint.notified()).await;
+            let _either = timeout(patience, self.listen().await.next()).await;
         }
     }
 
-    /// Sees to it that there are notices. Whether all of them are.
-    async fn listen(&mut self) -> bool {
-        if let Some(notices) = &self.notices {
-            return notices.complete;
+    /// Sees to it that there are notices.
+    async fn listen(&mut self) -> &mut Notices {
+        if self.stale {
+            let files: Vec<_> = self.stamps.keys().cloned().collect();
+            let old = mem::replace(&mut self.notices, Notices::none());
+            let notices = spawn_blocking(move || {
+                // the kernel takes its time to end them
+                drop(old);
+                Notices::of(&files)
+            });
+            self.notices = notices.await.unwrap_or_else(|_panicked| Notices::none());
+            self.stale = false;
         }
-        let files: Vec<_> = self.stamps.keys().cloned().collect();
-        let hint = Arc::clone(&self.hint);
-        let notices = spawn_blocking(move || Notices::of(&files, hint)).await;
-        let notices = notices.unwrap_or_else(|_panicked| Notices::none());
-        self.notices.insert(notices).complete
+        &mut self.notices
     }
 
     async fn differing(&self) -> Vec<(PathBuf, Option<Stamp>)> {
@@ -127,13 +134,13 @@ impl Watch {
         let latest = Instant::now() + LONGEST;
         while Instant::now() < latest {
             let rest = (Instant::now() + REST).min(latest);
-            if timeout_at(rest, self.hint.notified()).await.is_err() {
+            if timeout_at(rest, self.notices.next()).await.is_err() {
                 break;
             }
         }
         // no waiting from here to the end: what is noted here is told
         let differing = self.differing().await;
-        self.notices = None;
+        self.stale = true;
         let mut told = BTreeSet::new();
         for (file, now) in differing {
             self.stamps.insert(file.clone(), now);
@@ -146,41 +153,62 @@ impl Watch {
 impl Notices {
     fn none() -> Self {
         Self {
-            _watcher: None,
+            kernel: None,
             complete: false,
         }
     }
 
     /// Of all folders in which a step on the way to a file can be replaced.
-    fn of(files: &[PathBuf], hint: Arc<Notify>) -> Self {
-        let tell = move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| is_of_note(event.kind)) {
-                hint.notify_one();
-            }
-        };
-        let Ok(mut watcher) = notify::recommended_watcher(tell) else {
+    fn of(files: &[PathBuf]) -> Self {
+        let Ok(kernel) = Inotify::init() else {
             return Self::none();
         };
         let folders: BTreeSet<_> = files.iter().flat_map(|file| folders_of(file)).collect();
+        let mut watches = kernel.watches();
         let giving = folders
             .iter()
-            .filter(|folder| watcher.watch(folder, RecursiveMode::NonRecursive).is_ok());
+            .filter(|folder| watches.add(folder, of_note()).is_ok());
         let complete = giving.count() == folders.len();
+        let kernel = kernel::waited_for(kernel).ok();
         Self {
-            _watcher: Some(watcher),
-            complete,
+            complete: complete && kernel.is_some(),
+            kernel,
+        }
+    }
+
+    /// Waits for a notice. Cancel safe: it only says when to look.
+    async fn next(&mut self) {
+        if let Some(kernel) = &mut self.kernel
+            && heard(kernel).await.is_ok()
+        {
+            return;
+        }
+        pending::<()>().await;
+    }
+}
+
+async fn heard(kernel: &mut AsyncFd<Inotify>) -> io::Result<()> {
+    loop {
+        let read = kernel.readable_mut().await?.try_io(|kernel| {
+            let mut notices = [0; 1024];
+            kernel.get_mut().read_events(&mut notices).map(drop)
+        });
+        if let Ok(read) = read {
+            return read;
         }
     }
 }
 
 /// Readers are of no note, or every reload would cause the next. Nor is what is written before the writer is done: a log in the
-/// same folder never is.
-fn is_of_note(kind: EventKind) -> bool {
-    if let EventKind::Access(access) = kind {
-        access == AccessKind::Close(AccessMode::Write)
-    } else {
-        !matches!(kind, EventKind::Modify(ModifyKind::Data(_)))
-    }
+/// same folder never is, and each of its lines would wake us.
+fn of_note() -> WatchMask {
+    WatchMask::CREATE
+        | WatchMask::CLOSE_WRITE
+        | WatchMask::ATTRIB
+        | WatchMask::MOVE
+        | WatchMask::DELETE
+        | WatchMask::MOVE_SELF
+        | WatchMask::DELETE_SELF
 }
 
 /// The folder of a path, and those of what it links to.

@@ -83,8 +83,11 @@ async fn a_log_in_the_same_folder_costs_no_look() {
     for _ in 0..100 {
         writeln!(log, "a line").unwrap();
     }
-    let hinted = timeout(2 * REST, watch.hint.notified()).await;
-    assert!(hinted.is_err(), "a line of the log is taken for a change");
+    let woken = timeout(2 * REST, watch.listen().await.next()).await;
+    assert!(woken.is_err(), "a line of the log is taken for a change");
+    drop(log);
+    let woken = timeout(2 * REST, watch.listen().await.next()).await;
+    assert!(woken.is_ok(), "who was writing is done");
 }
 
 #[tokio::test]
@@ -192,7 +195,7 @@ async fn a_folder_that_is_replaced_is_told_without_a_notice() {
     desk.write("new/a", "2");
     let mut watch = Watch::new([a.clone()]);
     nothing_is_told(&mut watch).await;
-    watch.notices = Some(Notices::none());
+    watch.notices = Notices::none();
     fs::rename(desk.at("old"), desk.at("gone")).unwrap();
     fs::rename(desk.at("new"), desk.at("old")).unwrap();
     assert_eq!(told(&mut watch).await, [a]);
