@@ -53,12 +53,16 @@ pub(super) struct Families {
     pub(super) database_duration: HistogramVec,
     pub(super) flights: IntCounterVec,
     pub(super) flights_pipelined: IntCounterVec,
+    pub(super) turns: IntCounterVec,
+    pub(super) pages: IntCounterVec,
     pub(super) bursts: IntCounterVec,
     pub(super) transactions: IntCounterVec,
     pub(super) connect_round_trips: IntCounterVec,
+    pub(super) connect_seconds: CounterVec,
     pub(super) network_seconds: CounterVec,
     pub(super) database_seconds: CounterVec,
     pub(super) transfer_seconds: CounterVec,
+    pub(super) transfer_estimated_seconds: CounterVec,
     pub(super) request_seconds: CounterVec,
     pub(super) think_seconds: CounterVec,
     pub(super) idle_in_transaction_seconds: CounterVec,
@@ -269,6 +273,16 @@ impl Families {
                 "Flights sent while others were unanswered; not in the histogram",
                 ORIGIN,
             )?,
+            turns: new.counters(
+                "turns_total",
+                "Flights sent while nothing was outstanding, each with what was pipelined behind it: they cost a round trip",
+                ORIGIN,
+            )?,
+            pages: new.counters(
+                "pages_total",
+                "Sessions that the client closed right after an answer, within a minute of its start: a connection for each request",
+                ORIGIN,
+            )?,
             bursts: new.counters(
                 "bursts_total",
                 "Runs of flights without a longer pause of the client",
@@ -278,6 +292,11 @@ impl Families {
             connect_round_trips: new.counters(
                 "connect_round_trips_total",
                 "Round trips that openings took",
+                ORIGIN,
+            )?,
+            connect_seconds: new.seconds(
+                "connect_seconds_total",
+                "Time that clients waited for a session, from their first packet to the database's yes; its round trips are in network_seconds_total too",
                 ORIGIN,
             )?,
             network_seconds: new.seconds(
@@ -292,7 +311,12 @@ impl Families {
             )?,
             transfer_seconds: new.seconds(
                 "transfer_seconds_total",
-                "Time answers waited for the client to take them",
+                "Time answers waited for the client to take them, with what the kernel hides of large ones, estimated by their size",
+                ORIGIN,
+            )?,
+            transfer_estimated_seconds: new.seconds(
+                "transfer_estimated_seconds_total",
+                "The estimated part of transfer_seconds_total: round trips in which TCP opens its window",
                 ORIGIN,
             )?,
             request_seconds: new.seconds(
@@ -341,12 +365,16 @@ impl Families {
         retain(&self.database_duration, keep);
         retain(&self.flights, keep);
         retain(&self.flights_pipelined, keep);
+        retain(&self.turns, keep);
+        retain(&self.pages, keep);
         retain(&self.bursts, keep);
         retain(&self.transactions, keep);
         retain(&self.connect_round_trips, keep);
+        retain(&self.connect_seconds, keep);
         retain(&self.network_seconds, keep);
         retain(&self.database_seconds, keep);
         retain(&self.transfer_seconds, keep);
+        retain(&self.transfer_estimated_seconds, keep);
         retain(&self.request_seconds, keep);
         retain(&self.think_seconds, keep);
         retain(&self.idle_in_transaction_seconds, keep);

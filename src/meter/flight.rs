@@ -5,7 +5,10 @@
 //! A *turn* is a flight sent while nothing was outstanding, together with all that was sent until nothing is again: it costs
 //! the client's path and the server's path one round trip each, however much was pipelined in it.
 
-use super::nanos::Nanos;
+use super::{
+    nanos::{Micros, Nanos},
+    slow_start::Window,
+};
 
 /// What the session waits for while its relay sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +32,63 @@ pub enum Mover {
     Server,
 }
 
-/// Sums over the turns of a session, since they were last told.
+/// Sums over the turns of a session, since they were last told, and the turn that is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     pub flights: u32,
     /// Of these, sent while others were outstanding.
     pub pipelined: u32,
+    pub turns: u32,
     pub bursts: u32,
     pub transactions: u32,
     pub network_client: Nanos,
     pub network_upstream: Nanos,
     pub database: Nanos,
     pub transfer: Nanos,
+    /// Of this, what the kernel hides and the size of an answer tells.
+    pub transfer_estimated: Nanos,
     pub request: Nanos,
     pub think: Nanos,
     pub idle_in_transaction: Nanos,
+    turn: Open,
+}
+
+/// What has been seen of the open turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Open {
+    flights: u32,
+    /// Bytes of the server, as many as can be counted.
+    answered: u32,
+    /// When the first of them came; zero as long as none has.
+    answering: Nanos,
+    /// How much of the server's round trip has not yet shown.
+    on_the_path: Nanos,
+    database: Nanos,
+    gateway: Nanos,
+}
+
+impl Spent {
+    /// The server said so much.
+    #[inline]
+    pub fn answered(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.turn.answered = self.turn.answered.saturating_add(bytes);
+    }
+
+    /// Flights of the open turn so far, those of this moment not yet among them.
+    pub const fn flights_of_turn(&self) -> u32 {
+        self.turn.flights
+    }
+
+    /// Hands out the sums, and goes on with the open turn alone.
+    #[must_use]
+    pub fn hand_out(&mut self) -> Self {
+        let next = Self {
+            turn: self.turn,
+            ..Self::default()
+        };
+        std::mem::replace(self, next)
+    }
 }
 
 /// A turn that is over.
@@ -62,58 +107,58 @@ pub struct Paths {
     pub upstream: Nanos,
 }
 
-/// The clock of one session.
+/// The clock of one session. What it knows of the open turn is in [`Spent`], which an idle session has none of.
 #[derive(Debug)]
 pub struct FlightClock {
     phase: Phase,
+    open: bool,
+    /// The first flight has been seen.
+    begun: bool,
+    /// The pause before this turn was one inside a transaction.
+    held: bool,
     /// When the phase began; between waking and settling, when it woke.
     since: Nanos,
-    paths: Paths,
-    /// How much of the server's round trip the open turn has not yet shown.
-    on_the_path: Nanos,
-    /// Of the open turn, as are the next two.
-    database: Nanos,
-    gateway: Nanos,
-    flights: u32,
-    open: bool,
-    begun: bool,
+    /// The pause before this turn.
+    gap: Micros,
+    client: Micros,
+    upstream: Micros,
+    window: Window,
 }
 
 impl FlightClock {
     /// Of a session that waits for its first request.
-    pub const fn new(now: Nanos, paths: Paths) -> Self {
+    pub fn new(now: Nanos, paths: Paths) -> Self {
         Self {
             phase: Phase::Idle {
                 in_transaction: false,
             },
-            since: now,
-            paths,
-            on_the_path: Nanos::ZERO,
-            database: Nanos::ZERO,
-            gateway: Nanos::ZERO,
-            flights: 0,
             open: false,
             begun: false,
+            held: false,
+            since: now,
+            gap: Nanos::ZERO.into(),
+            client: paths.client.into(),
+            upstream: paths.upstream.into(),
+            window: Window::fresh(),
         }
     }
 
     /// Newer round-trip times; they hold from the next turn on.
-    pub const fn set_paths(&mut self, paths: Paths) {
-        self.paths = paths;
+    pub fn set_paths(&mut self, paths: Paths) {
+        self.client = paths.client.into();
+        self.upstream = paths.upstream.into();
     }
 
-    pub const fn paths(&self) -> Paths {
-        self.paths
+    pub fn paths(&self) -> Paths {
+        Paths {
+            client: self.client.into(),
+            upstream: self.upstream.into(),
+        }
     }
 
     /// Whether a turn is open. Bytes of the client that come while none is begin one.
     pub const fn in_turn(&self) -> bool {
         self.open
-    }
-
-    /// Flights of the open turn so far, those of this moment not yet among them.
-    pub const fn flights(&self) -> u32 {
-        self.flights
     }
 
     /// After a wait, `mover`'s bytes have just been taken. Gives the turn that this shows to be over.
@@ -122,12 +167,12 @@ impl FlightClock {
         let over = match (self.phase, mover) {
             (Phase::Idle { .. }, Mover::Server) => return None,
             (Phase::Idle { in_transaction }, Mover::Client) => {
-                self.begin(waited, in_transaction, spent);
+                self.begin(now, in_transaction, spent);
                 None
             }
             (Phase::Undecided, Mover::Client) => {
                 let over = self.end(spent);
-                self.begin(waited, true, spent);
+                self.begin(now, true, spent);
                 over
             }
             (Phase::Request | Phase::Database | Phase::Undecided | Phase::Transfer, _) => {
@@ -135,6 +180,9 @@ impl FlightClock {
                 None
             }
         };
+        if mover == Mover::Server && spent.turn.answering.is_zero() {
+            spent.turn.answering = now;
+        }
         self.since = now;
         over
     }
@@ -150,7 +198,11 @@ impl FlightClock {
         if !self.open {
             return None;
         }
-        self.gateway += now.saturating_sub(self.since);
+        let turn = &mut spent.turn;
+        turn.gateway += now.saturating_sub(self.since);
+        if turn.answered > 0 && turn.answering.is_zero() {
+            turn.answering = now;
+        }
         self.count(flights, spent);
         self.since = now;
         self.phase = phase;
@@ -174,40 +226,77 @@ impl FlightClock {
         None
     }
 
-    fn begin(&mut self, gap: Nanos, in_transaction: bool, spent: &mut Spent) {
-        let path = self.paths.client;
-        if !self.begun || gap > LONGEST_THOUGHT.max(path.times(5)) {
-            spent.bursts += 1;
+    /// Whether the client has had its last answer just now, and nothing is open: who leaves at such a moment had come for one
+    /// piece of work.
+    pub fn has_just_answered(&self, now: Nanos) -> bool {
+        self.begun && !self.open && !self.is_idleness(now.saturating_sub(self.since))
+    }
+
+    fn is_idleness(&self, pause: Nanos) -> bool {
+        pause > LONGEST_THOUGHT.max(Nanos::from(self.client).times(5))
+    }
+
+    fn begin(&mut self, now: Nanos, in_transaction: bool, spent: &mut Spent) {
+        // where an estimated part of the answer was still on its way, the pause began after it
+        let gap = now.saturating_sub(self.since);
+        self.gap = gap.into();
+        self.held = in_transaction;
+        self.open = true;
+        self.window.pause(gap, self.client);
+        spent.turn = Open {
+            on_the_path: self.upstream.into(),
+            ..Open::default()
+        };
+    }
+
+    /// The first flight of a turn shows what the pause before it was.
+    fn account_for_the_gap(&mut self, spent: &mut Spent) {
+        let gap = Nanos::from(self.gap);
+        if self.begun && !self.is_idleness(gap) {
+            spent.think += gap.saturating_sub(self.client.into());
         } else {
-            spent.think += gap.saturating_sub(path);
+            spent.bursts = spent.bursts.saturating_add(1);
         }
-        if self.begun && in_transaction {
+        if self.begun && self.held {
             spent.idle_in_transaction += gap;
         }
-        (self.flights, self.database, self.gateway) = (0, Nanos::ZERO, Nanos::ZERO);
-        self.on_the_path = self.paths.upstream;
-        self.open = true;
         self.begun = true;
     }
 
     /// What opened and carried no flight (a goodbye, late copy data) was no turn.
     fn end(&mut self, spent: &mut Spent) -> Option<Turn> {
         self.open = false;
-        if self.flights == 0 {
+        let turn = std::mem::take(&mut spent.turn);
+        if turn.flights == 0 {
+            // the pause before it goes on
+            self.since = self.since.saturating_sub(self.gap.into());
             return None;
         }
-        spent.network_client += self.paths.client;
-        spent.network_upstream += self.paths.upstream;
+        let client = Nanos::from(self.client);
+        spent.turns = spent.turns.saturating_add(1);
+        spent.network_client += client;
+        spent.network_upstream += self.upstream.into();
+        // what went on while the rest of the answer was still coming from the server has shown itself
+        let rounds = self.window.rounds(turn.answered);
+        let shown = self.since.saturating_sub(turn.answering);
+        let hidden = client.times(rounds.into()).saturating_sub(shown);
+        spent.transfer += hidden;
+        spent.transfer_estimated += hidden;
+        self.since += hidden;
         Some(Turn {
-            flights: self.flights,
-            database: self.database,
-            gateway: self.gateway,
+            flights: turn.flights,
+            database: turn.database,
+            gateway: turn.gateway,
         })
     }
 
     fn count(&mut self, new: u32, spent: &mut Spent) {
-        let (before, after) = (self.flights, self.flights.saturating_add(new));
-        self.flights = after;
+        let before = spent.turn.flights;
+        let after = before.saturating_add(new);
+        if before == 0 && new > 0 {
+            self.account_for_the_gap(spent);
+        }
+        spent.turn.flights = after;
         spent.flights = spent.flights.saturating_add(new);
         if after > 1 {
             // the first one learns only now that it is not alone
@@ -216,17 +305,18 @@ impl FlightClock {
         }
     }
 
-    fn charge(&mut self, waited: Nanos, spent: &mut Spent) {
+    fn charge(&self, waited: Nanos, spent: &mut Spent) {
         match self.phase {
             Phase::Idle { .. } => {}
             Phase::Request => spent.request += waited,
             Phase::Transfer => spent.transfer += waited,
             Phase::Database | Phase::Undecided => {
                 // the first part of a turn's wait is the way there and back
-                let travelled = waited.min(self.on_the_path);
+                let turn = &mut spent.turn;
+                let travelled = waited.min(turn.on_the_path);
                 let worked = waited.saturating_sub(travelled);
-                self.on_the_path = self.on_the_path.saturating_sub(travelled);
-                self.database += worked;
+                turn.on_the_path = turn.on_the_path.saturating_sub(travelled);
+                turn.database += worked;
                 spent.database += worked;
             }
         }

@@ -57,6 +57,12 @@ impl Session {
     fn answer(&mut self, worked: Nanos) -> &mut Self {
         self.then(worked, Mover::Server, IDLE, 0)
     }
+
+    /// An answer of so many bytes.
+    fn answers(&mut self, bytes: usize, worked: Nanos) -> &mut Self {
+        self.spent.answered(bytes);
+        self.answer(worked)
+    }
 }
 
 #[test]
@@ -277,4 +283,52 @@ fn a_session_that_ends_in_the_middle_keeps_what_was_spent() {
         (over.map(|t| t.database), session.spent.network_client),
         (Some(ms(1)), ms(3))
     );
+}
+
+#[test]
+fn a_large_answer_over_a_long_way_shows_the_rounds_that_the_kernel_hides() {
+    let mut session = Session::with_paths(ms(75), ms(0));
+    session.query(ms(0)).answers(300_000, ms(5));
+    let spent = session.spent;
+    assert_eq!(spent.transfer, ms(4 * 75));
+    assert_eq!(spent.transfer_estimated, spent.transfer);
+    // the client has it that much later, and thinks from then on
+    session.query(ms(4 * 75 + 75 + 3)).answers(300_000, ms(5));
+    assert_eq!(session.spent.think, ms(3));
+    // the window is still half open
+    assert!(session.spent.transfer < ms(7 * 75));
+}
+
+#[test]
+fn what_was_seen_of_a_transfer_is_not_estimated_again() {
+    let mut session = Session::with_paths(ms(75), ms(0));
+    session
+        .query(ms(0))
+        .then(ms(5), Mover::Server, Phase::Transfer, 0);
+    session.answers(300_000, ms(200));
+    assert_eq!(session.spent.transfer, ms(300));
+    assert_eq!(session.spent.transfer_estimated, ms(100));
+}
+
+#[test]
+fn a_session_that_is_left_right_after_an_answer_was_for_one_piece_of_work() {
+    let mut session = Session::with_paths(ms(2), ms(0));
+    assert!(!session.clock.has_just_answered(session.now));
+    session.query(ms(0)).answer(ms(1));
+    session.then(ms(10), Mover::Client, IDLE, 0);
+    assert!(session.clock.has_just_answered(after(session.now, 5)));
+    assert!(!session.clock.has_just_answered(after(session.now, 45)));
+    session.query(ms(0));
+    assert!(!session.clock.has_just_answered(session.now));
+}
+
+#[test]
+fn a_goodbye_after_a_long_pause_is_no_burst() {
+    let mut session = Session::new();
+    session.query(ms(0)).answer(ms(1));
+    session.then(ms(9000), Mover::Client, IDLE, 0);
+    assert_eq!((session.spent.bursts, session.spent.turns), (1, 1));
+    // and what is no flight does not cut a pause
+    session.query(ms(10));
+    assert_eq!((session.spent.bursts, session.spent.think), (2, ms(0)));
 }

@@ -8,9 +8,11 @@ mod listener;
 mod nanos;
 mod origin;
 mod rtt;
+mod slow_start;
 mod status;
 mod sweep;
 mod tally;
+mod totals;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,6 +30,7 @@ pub use origin::{Attendance, OriginMeters};
 pub use status::{OriginStatus, Refusals};
 pub use sweep::{Beat, Sweep};
 pub use tally::Tally;
+pub use totals::Totals;
 
 /// All meters of the process.
 #[derive(Debug)]

@@ -30,9 +30,30 @@ impl Nanos {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// How often `other`, which is not zero, goes into it.
+    pub const fn per(self, other: Self) -> u64 {
+        self.0 / if other.is_zero() { 1 } else { other.0 }
+    }
+
     #[must_use]
     pub const fn times(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
+    }
+}
+
+/// Microseconds, up to 71 minutes: what the kernel measures paths in. A longer time is as good as that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Micros(u32);
+
+impl From<Nanos> for Micros {
+    fn from(nanos: Nanos) -> Self {
+        Self(u32::try_from(nanos.0 / 1000).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Micros> for Nanos {
+    fn from(micros: Micros) -> Self {
+        Self(u64::from(micros.0) * 1000)
     }
 }
 

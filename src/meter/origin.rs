@@ -2,7 +2,10 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -13,6 +16,7 @@ use super::{
     rtt::RttBook,
     status::OriginStatus,
     timestamp,
+    totals::Totals,
 };
 
 /// Taken once per session; everything in it only adds.
@@ -28,22 +32,37 @@ pub struct OriginMeters {
     client_rtt_min: Gauge,
     client_retransmits: IntCounter,
     connect_round_trips: IntCounter,
+    connect_seconds: Counter,
+    pages: IntCounter,
+    unshown: Unshown,
     last_seen: IntGauge,
     recent_rtts: Mutex<RttBook>,
     pub(super) database_duration: Histogram,
     pub(super) flights: IntCounter,
     pub(super) flights_pipelined: IntCounter,
+    pub(super) turns: IntCounter,
     pub(super) bursts: IntCounter,
     pub(super) transactions: IntCounter,
     pub(super) network_client: Counter,
     pub(super) network_upstream: Counter,
     pub(super) database_seconds: Counter,
     pub(super) transfer_seconds: Counter,
+    pub(super) transfer_estimated_seconds: Counter,
     pub(super) request_seconds: Counter,
     pub(super) think_seconds: Counter,
     pub(super) idle_in_transaction_seconds: Counter,
     pub(super) receive_bytes: IntCounter,
     pub(super) transmit_bytes: IntCounter,
+}
+
+/// Sums that need no series of their own.
+#[derive(Debug, Default)]
+struct Unshown {
+    sessions: AtomicU64,
+    closed: AtomicU64,
+    flights_of_pages: AtomicU64,
+    connecting_on_the_path: AtomicU64,
+    retransmits: AtomicU64,
 }
 
 /// A session of an origin: counted as live while it lives.
@@ -63,17 +82,22 @@ impl OriginMeters {
             client_rtt_min: child(&families.client_rtt_min, &[name]),
             client_retransmits: child(&families.client_retransmits, &[name]),
             connect_round_trips: child(&families.connect_round_trips, &of),
+            connect_seconds: child(&families.connect_seconds, &of),
+            pages: child(&families.pages, &of),
+            unshown: Unshown::default(),
             last_seen: child(&families.origin_last_seen, &[name]),
             recent_rtts: Mutex::default(),
             database_duration: child(&families.database_duration, &of),
             flights: child(&families.flights, &of),
             flights_pipelined: child(&families.flights_pipelined, &of),
+            turns: child(&families.turns, &of),
             bursts: child(&families.bursts, &of),
             transactions: child(&families.transactions, &of),
             network_client: child(&families.network_seconds, &[listener, name, "client"]),
             network_upstream: child(&families.network_seconds, &[listener, name, "upstream"]),
             database_seconds: child(&families.database_seconds, &of),
             transfer_seconds: child(&families.transfer_seconds, &of),
+            transfer_estimated_seconds: child(&families.transfer_estimated_seconds, &of),
             request_seconds: child(&families.request_seconds, &of),
             think_seconds: child(&families.think_seconds, &of),
             idle_in_transaction_seconds: child(&families.idle_in_transaction_seconds, &of),
@@ -113,17 +137,28 @@ impl OriginMeters {
     /// A session begins; it is live until the value is dropped.
     pub fn attend(self: Arc<Self>, now: SystemTime) -> Attendance {
         self.connections.inc();
+        self.unshown.sessions.fetch_add(1, Relaxed);
         self.last_seen.set(timestamp(now));
         Attendance(self)
     }
 
-    /// The opening took so many of the client's round trips, each of at least `rtt`.
-    pub fn opened(&self, turns: u32, rtt: Option<Duration>) {
+    /// The opening took so many of the client's round trips, each of at least `rtt`, and so long from `accept()` to the
+    /// database's yes. The client waited longer: for the handshake before, and for the yes to arrive.
+    pub fn opened(&self, turns: u32, rtt: Option<Duration>, took: Duration) {
+        let rtt = rtt.unwrap_or_default();
+        let on_the_path = rtt * turns;
         self.connect_round_trips.inc_by(u64::from(turns));
-        if let Some(rtt) = rtt {
-            self.network_client
-                .inc_by(rtt.as_secs_f64() * f64::from(turns));
-        }
+        self.network_client.inc_by(on_the_path.as_secs_f64());
+        self.connect_seconds.inc_by((took + rtt * 2).as_secs_f64());
+        let nanos = u64::try_from(on_the_path.as_nanos()).unwrap_or(u64::MAX);
+        let unshown = &self.unshown;
+        unshown.connecting_on_the_path.fetch_add(nanos, Relaxed);
+    }
+
+    /// The client closed the session right after an answer, as one does that connects for each request.
+    pub fn page(&self, flights: u64) {
+        self.pages.inc();
+        self.unshown.flights_of_pages.fetch_add(flights, Relaxed);
     }
 
     /// The kernel's least round-trip time of a client connection, which carried `flights` since the last sample.
@@ -141,6 +176,7 @@ impl OriginMeters {
 
     pub fn client_retransmits(&self, segments: u64) {
         self.client_retransmits.inc_by(segments);
+        self.unshown.retransmits.fetch_add(segments, Relaxed);
     }
 
     /// The server refused the login.
@@ -160,8 +196,40 @@ impl OriginMeters {
             &[&self.listener, &self.name, cause],
         )
         .inc();
+        self.unshown.closed.fetch_add(1, Relaxed);
         self.connection_duration.observe(lasted.as_secs_f64());
         self.last_seen.set(timestamp(now));
+    }
+
+    /// Everything so far.
+    pub fn totals(&self) -> Totals {
+        let unshown = &self.unshown;
+        let on_the_path = unshown.connecting_on_the_path.load(Relaxed);
+        Totals {
+            sessions: unshown.sessions.load(Relaxed),
+            closed: unshown.closed.load(Relaxed),
+            pages: self.pages.get(),
+            flights_of_pages: unshown.flights_of_pages.load(Relaxed),
+            flights: self.flights.get(),
+            pipelined: self.flights_pipelined.get(),
+            turns: self.turns.get(),
+            bursts: self.bursts.get(),
+            transactions: self.transactions.get(),
+            connect_turns: self.connect_round_trips.get(),
+            connecting_seconds: self.connect_seconds.get(),
+            connecting_network_seconds: Duration::from_nanos(on_the_path).as_secs_f64(),
+            network_client_seconds: self.network_client.get(),
+            network_upstream_seconds: self.network_upstream.get(),
+            database_seconds: self.database_seconds.get(),
+            transfer_seconds: self.transfer_seconds.get(),
+            transfer_estimated_seconds: self.transfer_estimated_seconds.get(),
+            request_seconds: self.request_seconds.get(),
+            think_seconds: self.think_seconds.get(),
+            idle_in_transaction_seconds: self.idle_in_transaction_seconds.get(),
+            retransmits: unshown.retransmits.load(Relaxed),
+            received: self.receive_bytes.get(),
+            transmitted: self.transmit_bytes.get(),
+        }
     }
 
     pub(super) fn status(&self) -> OriginStatus {

@@ -60,15 +60,23 @@ impl Tally {
         own.overhead.observe(overhead);
     }
 
-    /// Tells the origin all of it. Its own histograms tell by being dropped.
-    pub fn tell(self, origin: &OriginMeters) {
-        let spent = self.spent;
+    /// Tells the origin all of it; what is open of a turn stays.
+    pub fn tell(&mut self, origin: &OriginMeters) {
+        let spent = self.spent.hand_out();
+        // told by being dropped
+        drop(self.own.take());
+        (self.shared, self.joined) = (0, false);
+        let (received, transmitted) = (
+            std::mem::take(&mut self.received),
+            std::mem::take(&mut self.transmitted),
+        );
         for (counter, count) in [
-            (&origin.receive_bytes, self.received),
-            (&origin.transmit_bytes, self.transmitted),
+            (&origin.receive_bytes, received),
+            (&origin.transmit_bytes, transmitted),
             (&origin.transactions, spent.transactions.into()),
             (&origin.flights, spent.flights.into()),
             (&origin.flights_pipelined, spent.pipelined.into()),
+            (&origin.turns, spent.turns.into()),
             (&origin.bursts, spent.bursts.into()),
         ] {
             if count > 0 {
@@ -80,6 +88,7 @@ impl Tally {
             (&origin.network_upstream, spent.network_upstream),
             (&origin.database_seconds, spent.database),
             (&origin.transfer_seconds, spent.transfer),
+            (&origin.transfer_estimated_seconds, spent.transfer_estimated),
             (&origin.request_seconds, spent.request),
             (&origin.think_seconds, spent.think),
             (

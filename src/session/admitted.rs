@@ -72,7 +72,7 @@ impl LoggedIn {
             .unwrap_or_default();
         visit.door.meters.upstream_rtt(upstream_rtt);
         let meters = tenure.meters();
-        meters.opened(turns, client_rtt);
+        meters.opened(turns, client_rtt, visit.since.elapsed());
         let reason = Reason::Allowed.label();
         let origin = Some(tenure.permit.name());
         let listener = &visit.door.settings.name;

@@ -1,6 +1,10 @@
 //! What a relay counts and times. Floor 3.
 
-use std::{sync::Arc, task::Context, time::SystemTime};
+use std::{
+    sync::Arc,
+    task::Context,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
@@ -26,8 +30,9 @@ pub(super) struct Ledger {
     awake: bool,
     received: u64,
     transmitted: u64,
-    /// Flights since the last look at the round-trip times, and when that was.
     flights: u32,
+    /// How many of them there were at the last look at the round-trip times, and when that was.
+    flights_then: u32,
     retransmits: u32,
     looked: Beat,
     told: Option<Beat>,
@@ -62,6 +67,7 @@ impl Ledger {
             received: 0,
             transmitted: 0,
             flights: 0,
+            flights_then: 0,
             retransmits: 0,
         }
     }
@@ -105,6 +111,7 @@ impl Ledger {
         self.transmitted += bytes as u64;
         if let Some(tally) = &mut self.untold {
             tally.transmitted += bytes as u64;
+            tally.spent.answered(bytes);
         }
     }
 
@@ -147,7 +154,8 @@ impl Ledger {
         if let Some(client) = client {
             if let Some(rtt) = client.min_rtt {
                 paths.client = rtt.into();
-                self.origin.client_rtt(rtt, self.flights.into());
+                let flights = self.flights.saturating_sub(self.flights_then);
+                self.origin.client_rtt(rtt, flights.into());
             }
             let again = client.retransmits.saturating_sub(self.retransmits);
             self.origin.client_retransmits(u64::from(again));
@@ -157,7 +165,7 @@ impl Ledger {
             paths.upstream = rtt.into();
         }
         self.clock.set_paths(paths);
-        self.flights = 0;
+        self.flights_then = self.flights;
     }
 
     /// The session counts as another origin's from now on.
@@ -179,11 +187,14 @@ impl Ledger {
         if let Some(turn) = self.clock.stopped(now, &mut tally.spent) {
             tally.turn(turn, &self.origin, &self.listener);
         }
-        if self.flights > 0 {
+        if self.flights > self.flights_then {
             self.look(client(), None);
         }
         self.tell();
         let lasted = now.as_duration();
+        if end == End::ClientLeft && lasted <= LONGEST_PAGE && self.clock.has_just_answered(now) {
+            self.origin.page(self.flights.into());
+        }
         self.origin.closed(end.label(), lasted, SystemTime::now());
         if conversation.lost() {
             self.listener.frame_lost();
@@ -215,7 +226,8 @@ impl Ledger {
         };
         let counts = conversation.take_counts();
         self.flights = self.flights.saturating_add(counts.flights);
-        let alone = self.clock.flights().saturating_add(counts.flights) <= 1;
+        let before = tally.spent.flights_of_turn();
+        let alone = before.saturating_add(counts.flights) <= 1;
         let phase = match conversation.standing() {
             _ if blocked.to_client => FlightPhase::Transfer,
             Standing::Idle { in_transaction } => FlightPhase::Idle { in_transaction },
@@ -238,11 +250,16 @@ impl Ledger {
     }
 
     fn tell(&mut self) {
-        if let Some(tally) = self.untold.take() {
+        if let Some(tally) = &mut self.untold {
             tally.tell(&self.origin);
+            if !self.clock.in_turn() {
+                self.untold = None;
+            }
         }
     }
 }
 
+/// A session that lasts longer is no connection for one request, however it ends.
+const LONGEST_PAGE: Duration = Duration::from_secs(60);
 /// How often the kernel is asked while there is traffic, in beats of a second.
 const LOOK_EVERY: u32 = 30;
