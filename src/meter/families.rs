@@ -1,11 +1,12 @@
 //! Every metric family, by name and label. Floor 1. Prefix `doorward_`, base units, label sets that are closed.
 
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     core::{Collector, MetricVec, MetricVecBuilder},
     proto::{LabelPair, MetricFamily},
 };
+
+use super::maker::{DATABASE, LIFETIME, Maker, OPENING, OVERHEAD, RTT};
 
 /// The families. Children are handed out by [`super::Meters`], which knows who may be a label.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ pub(super) struct Families {
 impl Families {
     #[expect(clippy::too_many_lines, reason = "one line of facts for each family")]
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let new = Maker { registry };
+        let new = Maker(registry);
         Ok(Self {
             build_info: new.gauges(
                 "build_info",
@@ -422,80 +423,5 @@ fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, keep: &dyn Fn(Option<&str>
     }
 }
 
-struct Maker<'a> {
-    registry: &'a Registry,
-}
-
-impl Maker<'_> {
-    fn registered<C: Collector + Clone + 'static>(&self, family: C) -> prometheus::Result<C> {
-        self.registry.register(Box::new(family.clone()))?;
-        Ok(family)
-    }
-
-    fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        self.registered(IntCounterVec::new(opts(name, help), labels)?)
-    }
-
-    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
-        self.registered(CounterVec::new(opts(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.registered(IntGauge::with_opts(opts(name, help))?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.registered(IntGaugeVec::new(opts(name, help), labels)?)
-    }
-
-    fn seconds_gauges(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<GaugeVec> {
-        self.registered(GaugeVec::new(opts(name, help), labels)?)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
-        self.registered(HistogramVec::new(opts, labels)?)
-    }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("doorward")
-}
-
 const LISTENER: &[&str] = &["listener"];
 const ORIGIN: &[&str] = &["listener", "origin"];
-
-// Log-spaced, at most 20 each: about three to a decade where it matters.
-const RTT: &[f64] = &[
-    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15,
-    0.2, 0.3, 0.5, 1.0,
-];
-const DATABASE: &[f64] = &[
-    0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
-    10.0, 30.0,
-];
-const OVERHEAD: &[f64] = &[
-    0.000_01, 0.000_02, 0.000_03, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01,
-];
-const OPENING: &[f64] = &[
-    0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
-];
-const LIFETIME: &[f64] = &[
-    0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0,
-];

@@ -5,6 +5,7 @@
 mod families;
 mod flight;
 mod listener;
+mod maker;
 mod nanos;
 mod origin;
 mod rtt;
