@@ -29,6 +29,12 @@ impl Permit {
             .map_or(NO_ORIGIN, |origin| &origin.name)
     }
 
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        let origin = self.origin.as_ref();
+        origin.map_or_else(|| NO_ORIGIN.into(), |origin| Arc::clone(&origin.name))
+    }
+
     /// The denial that an observation spared the session.
     pub const fn spared(&self) -> Option<&Denial> {
         self.spared.as_ref()

@@ -71,24 +71,24 @@ impl LoggedIn {
             .and_then(kernel::tcp_min_rtt)
             .unwrap_or_default();
         visit.door.meters.upstream_rtt(upstream_rtt);
-        let meters = tenure.meters();
+        let meters = tenure.held.meters();
         meters.opened(turns, client_rtt, visit.since.elapsed());
         let reason = Reason::Allowed.label();
-        let origin = Some(tenure.permit.name());
+        let origin = Some(tenure.held.permit.name());
         let listener = &visit.door.settings.name;
         visit
             .gateway
             .meters
             .decision(listener, origin, true, reason);
-        if let Some(denial) = tenure.permit.spared() {
+        if let Some(denial) = tenure.held.permit.spared() {
             let meters = &visit.gateway.meters;
-            meters.would_deny(listener, tenure.permit.name(), denial.reason.label());
+            meters.would_deny(listener, tenure.held.permit.name(), denial.reason.label());
             report::would_deny(&tenure, denial);
         }
         tenure.open();
         log_begin(&tenure);
         if let Some(key) = cancel_key {
-            tenure.register(key);
+            tenure.held.register(key);
         }
         Self {
             client,
@@ -117,7 +117,7 @@ impl LoggedIn {
             agreed: self.agreed,
             ending: None,
         };
-        let passing = rule.tenure.is_reserve();
+        let passing = rule.tenure.held.is_reserve();
         let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
         if passing {
             // the next one may need the place to stop a statement
@@ -152,7 +152,7 @@ fn finish(
     log_end(&over.orders, &over.closed);
     let given_up = matches!(end, End::ClientLeft | End::ClientBroke) && over.orders.forgo_answers();
     let stops = end == End::Revoked || (over.busy && given_up);
-    let stop = stops.then(|| over.orders.tenure.stop()).flatten();
+    let stop = stops.then(|| over.orders.tenure.held.stop()).flatten();
     match (over.parting, stop) {
         (None, None) => None,
         (Some(parting), None) => Some(Box::pin(parting)),
@@ -177,8 +177,8 @@ impl Orders for Rule {
             match change {
                 Change::Moved => {
                     return Poll::Ready(Order::Move {
-                        meters: self.tenure.meters(),
-                        local_infile: self.tenure.permit.local_infile(),
+                        meters: self.tenure.held.meters(),
+                        local_infile: self.tenure.held.permit.local_infile(),
                     });
                 }
                 Change::Ends(revocation) => {
@@ -193,7 +193,7 @@ impl Orders for Rule {
     }
 
     fn forgo_answers(&self) -> bool {
-        self.tenure.door.in_force().cancel_on_disconnect
+        self.tenure.held.door.in_force().cancel_on_disconnect
     }
 }
 
@@ -201,8 +201,9 @@ impl Rule {
     fn end(&mut self, revocation: Revocation) -> Option<Order> {
         let stricter = match self.ending.as_deref() {
             None => {
-                self.tenure.gateway.count_revoked();
+                self.tenure.held.gateway.count_revoked();
                 self.tenure
+                    .held
                     .meters()
                     .revoked(revocation.denial.reason.label());
                 true
@@ -215,7 +216,7 @@ impl Rule {
         if !stricter {
             return None;
         }
-        let farewell = self.tenure.farewell(&revocation).message;
+        let farewell = self.tenure.held.farewell(&revocation).message;
         let order = match revocation.grace {
             Some(by) => Order::Drain { farewell, by },
             None => Order::Cut { farewell },
@@ -227,37 +228,37 @@ impl Rule {
 
 /// For the audit alone: the log has one line for each session, at its end.
 fn log_begin(tenure: &Tenure) {
-    let claim = &tenure.claim;
+    let claim = &tenure.held.claim;
     tracing::info!(
         target: AUDIT_ONLY,
         event = "opened",
         listener = &*claim.listener,
-        origin = tenure.permit.name(),
+        origin = tenure.held.permit.name(),
         client = %claim.address,
         user = &*report::capped(&claim.user),
         database = claim.database.as_deref().map(report::capped).as_deref(),
         certificate = report::shown(claim),
         tls = claim.tls.map(crate::policy::TlsVersion::label),
-        generation = tenure.permit.generation(),
+        generation = tenure.held.permit.generation(),
     );
 }
 
 /// The access log: one line for each session, at its end.
 fn log_end(rule: &Rule, closed: &Closed) {
     let tenure = &rule.tenure;
-    let claim = &tenure.claim;
+    let claim = &tenure.held.claim;
     let ending = rule.ending.as_ref();
     let revoked = ending.map(|ending| ending.denial.reason);
-    let reference = ending.map(|ending| tenure.reference(ending).to_string());
+    let reference = ending.map(|ending| tenure.held.reference(ending).to_string());
     let user = report::capped(&claim.user);
     let database = claim.database.as_deref().map(report::capped);
     let application = claim.application.as_deref().map(report::capped);
-    let spared = tenure.permit.spared();
+    let spared = tenure.held.permit.spared();
     tracing::info!(
         target: AUDIT,
         event = "closed",
         listener = &*claim.listener,
-        origin = tenure.permit.name(),
+        origin = tenure.held.permit.name(),
         reason = revoked.unwrap_or(Reason::Allowed).label(),
         end = closed.end.label(),
         client = %claim.address,
@@ -270,7 +271,7 @@ fn log_end(rule: &Rule, closed: &Closed) {
         rtt_us = closed.client_rtt.map(report::micros),
         r#ref = reference,
         frame_lost = closed.frame_lost.then_some(true),
-        generation = tenure.permit.generation(),
+        generation = tenure.held.permit.generation(),
         r#in = closed.received,
         out = closed.transmitted,
         ms = u64::try_from(closed.lasted.as_millis()).unwrap_or(u64::MAX),

@@ -101,7 +101,7 @@ fn becomes(relay: &mut Relay<Stream, Stream, Rule>, prospect: Prospect) {
         conversation.set_rights(rights(&orders.tenure));
     }
     if moved {
-        let meters = orders.tenure.meters();
+        let meters = orders.tenure.held.meters();
         relay.move_to(meters);
     }
 }
@@ -129,9 +129,10 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
         Ok(asked) => asked,
         Err(error) => return Verdict::Unreadable(error),
     };
-    let claim = Claim::clone(&tenure.claim);
-    if tenure.is_reserve() && !matches!(asked, Asked::Stop) {
+    let claim = Claim::clone(&tenure.held.claim);
+    if tenure.held.is_reserve() && !matches!(asked, Asked::Stop) {
         let rule = tenure
+            .held
             .permit
             .origin()
             .map(|origin| Arc::clone(&origin.name));
@@ -142,7 +143,7 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
         return Verdict::Denied(Box::new(Denied {
             claim,
             refusal: denial.into(),
-            ends: tenure.warn(),
+            ends: tenure.held.warn(),
         }));
     }
     let denied = |claim, denial: Denial, ends| {
@@ -205,7 +206,7 @@ async fn change_user(
     let told = Told::of(prospect.claim(), prospect.permit().name());
     let attributes = told.attributes();
     let authentication = tenure.has_to_answer(prospect.permit());
-    let door = Arc::clone(&tenure.door);
+    let door = Arc::clone(&tenure.held.door);
     let mut revocation: Option<Revocation> = None;
     let terms = mysql::Terms {
         authentication,
@@ -229,7 +230,7 @@ async fn change_user(
             agreed.charset = changed.charset;
             conversation.changed_user(changed.status);
             conversation.set_rights(rights(tenure));
-            let meters = tenure.meters();
+            let meters = tenure.held.meters();
             relay.move_to(meters);
             None
         }

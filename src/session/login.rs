@@ -54,8 +54,9 @@ impl Allowed {
                 Ok(LoggedIn::new(client, session, tenure, guest.visit, turns))
             }
             Err(no) => {
-                let origin = tenure.permit.name().into();
-                let refused = guest.refused(no.refusal, Some(Arc::unwrap_or_clone(tenure.claim)));
+                let origin = tenure.held.permit.shared_name();
+                let refused =
+                    guest.refused(no.refusal, Some(Arc::unwrap_or_clone(tenure.held.claim)));
                 let refused = refused.of_origin(origin);
                 if no.tells {
                     return Err(refused.tell(client, opening).await);
@@ -76,11 +77,14 @@ async fn login_postgres(
 ) -> Result<Session, No> {
     let limits = *visit.gateway.limits.borrow();
     let deadline = Instant::now() + limits.login;
-    let dialling = visit.door.upstream.connect(&tenure.permit, limits.dial);
+    let dialling = visit
+        .door
+        .upstream
+        .connect(&tenure.held.permit, limits.dial);
     let dialling = visit.door.encrypted(dialling, limits.dial);
     let mut upstream = dial(visit, dialling).await.map_err(No::told)?;
     let began = Instant::now();
-    let authentication = tenure.has_to_answer(&tenure.permit);
+    let authentication = tenure.has_to_answer(&tenure.held.permit);
     // a balancer on this machine is not where its clients are
     let near = !matches!(client, Stream::Tcp(_)) || visit.address.is_loopback();
     let private = near && postgres::is_private(client);
@@ -147,7 +151,7 @@ impl No {
             } => Self::silent(Refusal::LeftAtChallenge),
             LoginError::Refused { sqlstate, .. } => {
                 if sqlstate.is_some_and(|code| code.as_str().starts_with(INVALID_AUTHORIZATION)) {
-                    tenure.disbelieved(&tenure.claim);
+                    tenure.held.disbelieved(&tenure.held.claim);
                 }
                 Self::silent(Refusal::UpstreamRefused(text))
             }
@@ -157,7 +161,7 @@ impl No {
                 Self::told(Refusal::Malformed(text))
             }
             LoginError::Doubted(Doubt::Downgraded | Doubt::OtherConnection | Doubt::WrongProof) => {
-                tenure.disbelieved(&tenure.claim);
+                tenure.held.disbelieved(&tenure.held.claim);
                 Self::told(Refusal::NotProved(text))
             }
             // the client was right by what is known here

@@ -45,13 +45,13 @@ pub(super) async fn login_mysql(
     let deadline = Instant::now() + limits.login.min(MYSQL_PATIENCE);
     let mut upstream = match answered.upstream.take() {
         Some(upstream) => upstream,
-        None => reach(client, &tenure.permit, visit, deadline)
+        None => reach(client, &tenure.held.permit, visit, deadline)
             .await
             .map_err(No::told)?,
     };
     let began = Instant::now();
     let proxied = upstream.proxied();
-    let told = Told::of(&tenure.claim, tenure.permit.name());
+    let told = Told::of(&tenure.held.claim, tenure.held.permit.name());
     let attributes = told.attributes();
     let greeted = upstream
         .greeting()
@@ -62,13 +62,13 @@ pub(super) async fn login_mysql(
         ))
     })?;
     let edit = Edit {
-        local_files: tenure.permit.local_infile(),
+        local_files: tenure.held.permit.local_infile(),
         compression: true,
         attributes: needed(flavor, proxied, &attributes),
         forced_switch: false,
     };
     let rights = rights(tenure);
-    let authentication = tenure.has_to_answer(&tenure.permit);
+    let authentication = tenure.has_to_answer(&tenure.held.permit);
     let tls = visit.door.upstream.tls();
     let terms = mysql::Terms {
         authentication,
@@ -123,8 +123,8 @@ pub(super) fn rights(tenure: &Tenure) -> Rights {
     Rights {
         init_db: true,
         replication: true,
-        local_infile: tenure.permit.local_infile(),
-        kill_only: tenure.is_reserve(),
+        local_infile: tenure.held.permit.local_infile(),
+        kill_only: tenure.held.is_reserve(),
     }
 }
 
@@ -190,7 +190,7 @@ impl Tenure {
     /// The server has not believed the claim, or refused it otherwise.
     pub(super) fn refused_by_server(&self, claim: &Claim, errno: u16) {
         if errno == ACCESS_DENIED {
-            self.disbelieved(claim);
+            self.held.disbelieved(claim);
         }
     }
 }
@@ -201,7 +201,7 @@ impl No {
         match error {
             // the server has said it itself
             LoginError::Refused { errno } => {
-                tenure.refused_by_server(&tenure.claim, errno);
+                tenure.refused_by_server(&tenure.held.claim, errno);
                 Self::silent(Refusal::UpstreamRefused(text))
             }
             LoginError::NoChallenge => Self::told(Refusal::NoChallenge),

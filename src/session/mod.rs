@@ -18,6 +18,7 @@ mod failures;
 mod gate;
 mod greet_mysql;
 mod greet_postgres;
+mod held;
 mod login;
 mod login_mysql;
 mod logins;

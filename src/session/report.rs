@@ -274,9 +274,9 @@ impl Refused {
 /// Counts and logs a command that was refused to a session that goes on, or ends by it. Gives what the client is told: that it
 /// was admitted says that it may know why.
 pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal) -> Words {
-    let (gateway, door) = (&tenure.gateway, &tenure.door);
+    let (gateway, door) = (&tenure.held.gateway, &tenure.held.door);
     let reason = refusal.reason();
-    let origin = tenure.permit.name();
+    let origin = tenure.held.permit.name();
     let listener = &*door.settings.name;
     let user = Some(claim.user.as_str());
     let reference = gateway.references.of(listener, claim.address, user, reason);
@@ -302,11 +302,11 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
             origin,
             reason = reason.label(),
             client = %claim.address,
-            was = &*capped(&tenure.claim.user),
+            was = &*capped(&tenure.held.claim.user),
             user = &*capped(&claim.user),
             database = claim.database.as_deref().map(capped).as_deref(),
             r#ref = %reference,
-            generation = tenure.permit.generation(),
+            generation = tenure.held.permit.generation(),
             cause = %refusal,
         );
     }
@@ -322,7 +322,7 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
 
 /// A session is let in that would be refused but for an observation.
 pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
-    let (gateway, claim) = (&tenure.gateway, &tenure.claim);
+    let (gateway, claim) = (&tenure.held.gateway, &tenure.held.claim);
     let user = Some(claim.user.as_str());
     let like = gateway
         .references
@@ -332,7 +332,7 @@ pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
             target: AUDIT,
             event = "would_deny",
             listener = &*claim.listener,
-            origin = tenure.permit.name(),
+            origin = tenure.held.permit.name(),
             reason = denial.reason.label(),
             client = %claim.address,
             user = &*capped(&claim.user),
@@ -340,7 +340,7 @@ pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
             certificate = shown(claim),
             tls = claim.tls.map(TlsVersion::label),
             rule = denial.rule.as_deref(),
-            generation = tenure.permit.generation(),
+            generation = tenure.held.permit.generation(),
             cause = %denial,
         );
     }

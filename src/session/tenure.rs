@@ -14,46 +14,27 @@ use tokio::time::Instant;
 
 use super::{
     Door, Gateway,
-    cancel::stop_statement,
-    references::{Happened, Reference},
-    refusal::{self, Names},
+    held::{Held, meters, on_revoke},
     roll::Enrolled,
     seats::{Reserve, Resettle, Seat},
     standing::{Notice, Snapshot, Standing},
-    table::{Owner, Registration},
     term::Term,
 };
 use crate::{
     config::Protocol,
-    meter::OriginMeters,
     net::ClientTrust,
     policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason, Validity},
-    protocol::Words,
-    wire::postgres::CancelKey,
 };
 
-/// The admitted session: who it is, by which permit, in which seat.
+/// The admitted session: what it holds, and what may end it.
 pub(super) struct Tenure {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) door: Arc<Door>,
-    pub(super) claim: Arc<Claim>,
-    pub(super) permit: Permit,
-    seat: Seat,
-    /// The seat is the one past the origin's limit, see [`Reserve`].
-    reserve: bool,
+    pub(super) held: Box<Held>,
     /// The permit is of a policy that is no longer in force, and the session was not held against the new one.
     overtaken: bool,
-    /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
-    meters: Arc<OriginMeters>,
     /// Its place in the roll.
     enrolled: Enrolled,
-    /// Its line in the session table, once the server has dealt a cancel key.
-    registration: Option<Box<Registration>>,
     notice: Notice,
     term: Term,
-    on_revoke: OnRevoke,
-    /// How often it has been told that it may only stop others.
-    warnings: u8,
 }
 
 /// How a session has to end.
@@ -136,20 +117,22 @@ impl Tenure {
             Ok((permit, seat)) => {
                 let claim = Arc::new(claim);
                 Ok(Self {
-                    meters: meters(gateway, door, &permit),
-                    on_revoke: on_revoke(&policy, &permit),
-                    gateway: Arc::clone(gateway),
-                    door: Arc::clone(door),
-                    term: Term::of(claim.certificate.as_deref(), &trust),
-                    enrolled: gateway.roll.enroll(&claim, &permit),
-                    claim,
-                    permit,
-                    seat,
-                    reserve,
                     overtaken: false,
-                    registration: None,
-                    warnings: 0,
+                    enrolled: gateway.roll.enroll(&claim, &permit),
                     notice: Notice::of(notice),
+                    term: Term::of(claim.certificate.as_deref(), &trust),
+                    held: Box::new(Held {
+                        meters: meters(gateway, door, &permit),
+                        on_revoke: on_revoke(&policy, &permit),
+                        gateway: Arc::clone(gateway),
+                        door: Arc::clone(door),
+                        claim,
+                        permit,
+                        seat,
+                        reserve,
+                        registration: None,
+                        warnings: 0,
+                    }),
                 })
             }
             Err(denial) => Err(Box::new((claim, denial))),
@@ -162,7 +145,7 @@ impl Tenure {
     pub(super) async fn ended(&mut self) -> Revocation {
         loop {
             if let Change::Ends(revocation) = poll_fn(|cx| self.poll_change(cx)).await {
-                self.gateway.count_revoked();
+                self.held.gateway.count_revoked();
                 return revocation;
             }
         }
@@ -188,7 +171,7 @@ impl Tenure {
             trust,
             closing,
         } = self.notice.standing.borrow_and_update().clone();
-        self.gateway.count_decided_again();
+        self.held.gateway.count_decided_again();
         if let Some(by) = closing {
             return Change::Ends(Revocation {
                 denial: closing_down(),
@@ -206,8 +189,8 @@ impl Tenure {
         self.judge_again(&trust);
         match self.resettle(&policy) {
             Ok((permit, seat)) => {
-                self.on_revoke = on_revoke(&policy, &permit);
-                let uploads = permit.local_infile() != self.permit.local_infile();
+                self.held.on_revoke = on_revoke(&policy, &permit);
+                let uploads = permit.local_infile() != self.held.permit.local_infile();
                 let moved = self.sit(permit, seat);
                 if self.term.is_over() {
                     return Change::Ends(self.outlasted(&policy));
@@ -236,25 +219,26 @@ impl Tenure {
     /// What a deny rule or a revoked certificate hits ends now; all else by the stricter of what held at the last decision and
     /// what holds today.
     fn ending_by(&self, policy: &Policy, denial: &Denial) -> OnRevoke {
-        let certificate = self.claim.certificate.as_ref();
+        let certificate = self.held.claim.certificate.as_ref();
         let revoked = certificate.is_some_and(|shown| shown.validity == Validity::Revoked);
         if revoked || denial.reason == Reason::DenyRule {
             return OnRevoke::Close;
         }
-        let today = self.permit.origin();
+        let today = self.held.permit.origin();
         let today = today.and_then(|origin| policy.origin(&origin.name)?.on_revoke);
-        self.on_revoke
+        self.held
+            .on_revoke
             .max(today.unwrap_or(policy.rules().on_revoke))
     }
 
     /// The certificate may be worth something else by now.
     fn judge_again(&mut self, trust: &Arc<ClientTrust>) {
-        if let Some(shown) = &self.claim.certificate
+        if let Some(shown) = &self.held.claim.certificate
             && let Some(judged) = self.term.judge_again(shown, trust, SystemTime::now())
         {
-            self.claim = Arc::new(Claim {
+            self.held.claim = Arc::new(Claim {
                 certificate: Some(Arc::new(judged)),
-                ..Claim::clone(&self.claim)
+                ..Claim::clone(&self.held.claim)
             });
         }
     }
@@ -264,7 +248,11 @@ impl Tenure {
         Revocation {
             denial: Denial {
                 reason: Reason::Expired,
-                rule: self.permit.origin().map(|origin| Arc::clone(&origin.name)),
+                rule: self
+                    .held
+                    .permit
+                    .origin()
+                    .map(|origin| Arc::clone(&origin.name)),
             },
             grace: Some(Instant::now() + policy.rules().drain),
             by: By::Length,
@@ -292,7 +280,7 @@ impl Tenure {
     pub(super) fn consider_login(&self, claim: Claim) -> Result<Prospect, Denial> {
         let prospect = self.consider(claim)?;
         let origin = prospect.permit.origin().filter(|origin| !origin.observe);
-        match origin.filter(|origin| self.gateway.seats.bar(origin, &prospect.claim)) {
+        match origin.filter(|origin| self.held.gateway.seats.bar(origin, &prospect.claim)) {
             None => Ok(prospect),
             Some(origin) => Err(Denial {
                 reason: Reason::LimitRate,
@@ -308,42 +296,42 @@ impl Tenure {
         let in_force = self.notice.standing.borrow().policy.generation();
         self.overtaken = prospect.permit.generation() != in_force;
         // judged again meanwhile, it is what it is now
-        self.claim = Arc::new(Claim {
-            certificate: self.claim.certificate.clone(),
+        self.held.claim = Arc::new(Claim {
+            certificate: self.held.claim.certificate.clone(),
             ..prospect.claim
         });
         let moved = self.sit(prospect.permit, prospect.seat);
-        let gateway = &self.gateway;
+        let gateway = &self.held.gateway;
         gateway
             .logins
-            .note(&self.claim, &self.permit, SystemTime::now());
+            .note(&self.held.claim, &self.held.permit, SystemTime::now());
         moved
     }
 
     fn sit(&mut self, permit: Permit, seat: Option<Seat>) -> bool {
-        self.permit = permit;
+        self.held.permit = permit;
         if let Some(seat) = seat {
-            self.seat = seat;
-            self.reserve = false;
+            self.held.seat = seat;
+            self.held.reserve = false;
         }
-        self.enrolled.is_now(&self.claim, &self.permit);
-        if let Some(registration) = &self.registration {
-            registration.move_to(self.permit.name());
+        self.enrolled.is_now(&self.held.claim, &self.held.permit);
+        if let Some(registration) = &self.held.registration {
+            registration.move_to(self.held.permit.name());
         }
         self.last();
         // an origin that was gone and is back has other ones
-        let meters = meters(&self.gateway, &self.door, &self.permit);
-        let moved = !Arc::ptr_eq(&meters, &self.meters);
-        self.meters = meters;
+        let meters = meters(&self.held.gateway, &self.held.door, &self.held.permit);
+        let moved = !Arc::ptr_eq(&meters, &self.held.meters);
+        self.held.meters = meters;
         moved
     }
 
     /// Decides with the claim that was kept. Limits admit or refuse, but end no live session: where every origin that matches is
     /// full, they do not count.
     fn resettle(&self, policy: &Policy) -> Result<(Permit, Option<Seat>), Denial> {
-        match self.decide(policy, &self.claim, false) {
+        match self.decide(policy, &self.held.claim, false) {
             Err(full) if full.reason == Reason::LimitConnections => {
-                self.decide(policy, &self.claim, true)
+                self.decide(policy, &self.held.claim, true)
             }
             decided => decided,
         }
@@ -357,8 +345,8 @@ impl Tenure {
         crowding: bool,
     ) -> Result<(Permit, Option<Seat>), Denial> {
         let room = Resettle {
-            seats: &self.gateway.seats,
-            home: self.permit.name(),
+            seats: &self.held.gateway.seats,
+            home: self.held.permit.name(),
             crowding,
         };
         policy.decide_again(claim, SystemTime::now(), &room)
@@ -373,105 +361,22 @@ impl Tenure {
         rules.require.authentication && !proved
     }
 
-    /// Whether the session sits in its origin's reserve, where it may only stop others.
-    pub(super) const fn is_reserve(&self) -> bool {
-        self.reserve
-    }
-
-    /// Tells a session in the reserve that it may only stop others: whether it has been told often enough. Command lines send two
-    /// commands of their own first, and what answers those is shown to nobody.
-    pub(super) const fn warn(&mut self) -> bool {
-        self.warnings = self.warnings.saturating_add(1);
-        self.warnings >= WARNINGS
-    }
-
-    /// The meters of the origin that admits the session now.
-    pub(super) fn meters(&self) -> Arc<OriginMeters> {
-        Arc::clone(&self.meters)
-    }
-
-    /// The database has not believed the claim's user.
-    pub(super) fn disbelieved(&self, claim: &Claim) {
-        self.meters.auth_failure();
-        self.gateway.seats.failures.note(claim, Instant::now());
-    }
-
     /// The database has said yes: it is a session from now on.
     pub(super) fn open(&mut self) {
-        let gateway = &self.gateway;
+        let gateway = &self.held.gateway;
         gateway
             .logins
-            .note(&self.claim, &self.permit, SystemTime::now());
+            .note(&self.held.claim, &self.held.permit, SystemTime::now());
         self.enrolled.begin();
         self.last();
     }
 
     /// As long as its origin lets sessions last.
     fn last(&mut self) {
-        let length = self.permit.origin().and_then(|o| o.limits.session);
+        let length = self.held.permit.origin().and_then(|o| o.limits.session);
         let over = length.and_then(|length| self.enrolled.began()?.checked_add(length));
         self.term.last_until(over);
     }
-
-    /// Enters the session in the table, so that cancels for it are held against its origin.
-    pub(super) fn register(&mut self, key: CancelKey) {
-        let owner = Owner {
-            origin: self.permit.name().into(),
-            address: self.claim.address,
-        };
-        let registration = self.door.sessions.register(key, owner);
-        self.registration = Some(Box::new(registration));
-    }
-
-    /// What stops the statement that a cut session is running; `None` where the server has dealt no key.
-    pub(super) fn stop(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let key = self.registration.as_ref()?.key()?;
-        let (door, permit) = (Arc::clone(&self.door), self.permit.clone());
-        let within = self.gateway.limits.borrow().dial;
-        Some(stop_statement(door, permit, key, within))
-    }
-
-    /// What the session is told at its end.
-    pub(super) fn farewell(&self, revocation: &Revocation) -> Words {
-        let (denial, reference) = (&revocation.denial, self.reference(revocation));
-        let sentence = match revocation.by {
-            By::Policy => denial.reason.sentence(),
-            By::Length => "it has lasted as long as its origin lets sessions last",
-            By::Operator => "the operator has ended it",
-        };
-        let happened = Happened {
-            listener: &self.door.settings.name,
-            address: self.claim.address,
-            claim: Some(&self.claim),
-            reason: denial.reason,
-            rule: denial.rule.as_ref(),
-            cause: format!("session ended: {sentence}"),
-            mentioned: true,
-        };
-        let references = &self.gateway.references;
-        references.keep(reference, happened, SystemTime::now());
-        refusal::farewell(denial.reason, sentence, Names::of(&self.claim), reference)
-    }
-
-    /// What ties those words to the line in the log.
-    pub(super) fn reference(&self, revocation: &Revocation) -> Reference {
-        let (address, user) = (self.claim.address, self.claim.user.as_str());
-        let reason = revocation.denial.reason;
-        let listener = &self.door.settings.name;
-        self.gateway
-            .references
-            .of(listener, address, Some(user), reason)
-    }
-}
-
-fn meters(gateway: &Gateway, door: &Door, permit: &Permit) -> Arc<OriginMeters> {
-    gateway.meters.origin(&door.settings.name, permit.name())
-}
-
-/// What happens to the session once it is no longer admitted.
-fn on_revoke(policy: &Policy, permit: &Permit) -> OnRevoke {
-    let own = permit.origin().and_then(|origin| origin.on_revoke);
-    own.unwrap_or(policy.rules().on_revoke)
 }
 
 const fn closing_down() -> Denial {
@@ -481,14 +386,12 @@ const fn closing_down() -> Denial {
     }
 }
 
-const WARNINGS: u8 = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_an_idle_session_holds_of_its_standing_is_small() {
-        assert!(size_of::<Tenure>() <= 168);
+        assert!(size_of::<Tenure>() <= 72);
     }
 }
