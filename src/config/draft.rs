@@ -3,7 +3,11 @@
 //! The other way round than the rest of `config`: what stands here is read again by [`parse`](super::parse), and means the
 //! same.
 
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{
+    fmt,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use ipnet::IpNet;
 
@@ -146,7 +150,7 @@ fn origin(f: &mut fmt::Formatter<'_>, origin: &Origin, note: Option<&str>) -> fm
     }
     limits(f, &origin.limits)?;
     if let Some(longest) = origin.expected_rtt {
-        writeln!(f, "    expect: {{rtt: {}ms}}", longest.as_millis())?;
+        writeln!(f, "    expect: {{rtt: {}}}", duration(longest))?;
     }
     if let Some(does) = origin.on_revoke {
         let does = match does {
@@ -170,7 +174,7 @@ fn limits(f: &mut fmt::Formatter<'_>, limits: &OriginLimits) -> fmt::Result {
     let said = [
         number("connections", limits.connections),
         number("new_per_minute", limits.new_per_minute),
-        session.map(|longest| format!("session: {}ms", longest.as_millis())),
+        session.map(|longest| format!("session: {}", duration(longest))),
         number("failed_auth_per_minute", own),
     ];
     let said: Vec<_> = said.into_iter().flatten().collect();
@@ -178,6 +182,22 @@ fn limits(f: &mut fmt::Formatter<'_>, limits: &OriginLimits) -> fmt::Result {
         return Ok(());
     }
     writeln!(f, "    limits: {{{}}}", said.join(", "))
+}
+
+/// In the largest unit that says it exactly.
+fn duration(time: Duration) -> String {
+    let micros = time.as_micros();
+    let units = [
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
+    let exact = units
+        .into_iter()
+        .find(|(unit, _)| micros.is_multiple_of(*unit));
+    let (unit, name) = exact.unwrap_or((1, "us"));
+    format!("{}{name}", micros / unit)
 }
 
 fn deny(f: &mut fmt::Formatter<'_>, deny: &Deny, note: Option<&str>) -> fmt::Result {
@@ -423,7 +443,7 @@ deny:
         let text = format!(
             "{}origins:\n  - {{name: a, from: [{{host: a.example, private: true}}, 10.0.0.1], users: [u], databases: [d], listeners: [pg], \
              exclusive: true, active: false, observe: true, expires: 2026-11-22T18:00:00Z, proof: {{certificate: {{dns: a.example, sha256: '{}'}}}}, \
-             tls: {{min: '1.3'}}, expect: {{rtt: 2ms}}, on_revoke: close, note: n, \
+             tls: {{min: '1.3'}}, expect: {{rtt: 2500us}}, on_revoke: close, note: n, \
              limits: {{connections: 1, new_per_minute: 2, session: 8h, failed_auth_per_minute: 3}}}}\n",
             settings(),
             "ab".repeat(32)

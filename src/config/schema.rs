@@ -60,7 +60,7 @@ fn value(shape: Shape) -> Map<String, Value> {
         Shape::Label => json!({"type": ["string", "integer"], "pattern": "^[a-z0-9-]{1,63}$"}),
         Shape::Flag => json!({"type": "boolean"}),
         Shape::Count => json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}),
-        Shape::Duration => text("^[0-9]+(ms|s|m|h)$"),
+        Shape::Duration => text("^[0-9]+(us|ms|s|m|h)$"),
         Shape::Rate => text("^[0-9]+/s$"),
         Shape::Time => json!({"type": "string", "format": "date-time"}),
         Shape::Path => text("^/"),

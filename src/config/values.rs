@@ -40,7 +40,7 @@ pub(super) fn count(text: &str, least: u32) -> Result<u32, Fault> {
     Ok(number)
 }
 
-/// `500ms`, `30s`, `1m`, `8h`, up to a day.
+/// `500us`, `20ms`, `30s`, `1m`, `8h`, up to a day.
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     within(text, DAY)
 }
@@ -48,25 +48,26 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
 fn within(text: &str, longest: Duration) -> Result<Duration, Fault> {
     let fault = || {
         Fault::new(format!("`{}` is not a duration", shorten(text)))
-            .hint("a number and its unit: 500ms, 30s, 1m, 8h")
+            .hint("a number and its unit: 500us, 20ms, 30s, 1m, 8h")
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(fault)?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
+    let microseconds: u64 = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
         "" if digits > 0 => return Err(fault().label("the unit is missing")),
         _ => return Err(fault()),
     };
     let number: u64 = number.parse().map_err(|_none_or_too_large| fault())?;
-    let total = number.saturating_mul(milliseconds);
-    if total > longest.as_secs() * 1_000 {
+    let total = Duration::from_micros(number.saturating_mul(microseconds));
+    if total > longest {
         let most = if longest == DAY { "a day" } else { "31 days" };
         return Err(Fault::new(format!("`{text}` is too long")).label(format!("{most} at most")));
     }
-    Ok(Duration::from_millis(total))
+    Ok(total)
 }
 
 /// A duration that is more than nothing.

@@ -30,7 +30,7 @@ fn every_condition_and_limit_of_an_origin_is_read() {
         "{DOOR}{}",
         origin(&format!(
             "from: [any], proof: {{certificate: {{dns: '*.a.example', uri: 'spiffe://e.com/ns/', sha256: '{hash}', issuer: 'sha256:{hash}'}}}}, \
-             tls: {{min: '1.3'}}, expect: {{rtt: 2ms}}, on_revoke: close, note: n, \
+             tls: {{min: '1.3'}}, expect: {{rtt: 2500us}}, on_revoke: close, note: n, \
              limits: {{connections: 1, new_per_minute: 2, session: 8h, failed_auth_per_minute: 3}}"
         ))
     ));
@@ -51,7 +51,7 @@ fn every_condition_and_limit_of_an_origin_is_read() {
     };
     assert_eq!(origin.limits, limits);
     assert_eq!(origin.tls_min, Some(TlsVersion::V1_3));
-    assert_eq!(origin.expected_rtt, Some(Duration::from_millis(2)));
+    assert_eq!(origin.expected_rtt, Some(Duration::from_micros(2500)));
     assert_eq!(origin.on_revoke, Some(OnRevoke::Close));
     assert_eq!(origin.note.as_deref(), Some("n"));
 }
