@@ -3,17 +3,18 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
 
 use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+use tokio::time::Instant;
 
 use super::{
     families::{Families, child},
-    rtt::RttBook,
+    path::{Hop, Path, PathBook},
     status::OriginStatus,
     timestamp,
     totals::Totals,
@@ -36,7 +37,7 @@ pub struct OriginMeters {
     pages: IntCounter,
     unshown: Unshown,
     last_seen: IntGauge,
-    recent_rtts: Mutex<RttBook>,
+    recent: Mutex<PathBook>,
     pub(super) database_duration: Histogram,
     pub(super) flights: IntCounter,
     pub(super) flights_pipelined: IntCounter,
@@ -86,7 +87,7 @@ impl OriginMeters {
             pages: child(&families.pages, &of),
             unshown: Unshown::default(),
             last_seen: child(&families.origin_last_seen, &[name]),
-            recent_rtts: Mutex::default(),
+            recent: Mutex::default(),
             database_duration: child(&families.database_duration, &of),
             flights: child(&families.flights, &of),
             flights_pipelined: child(&families.flights_pipelined, &of),
@@ -155,6 +156,21 @@ impl OriginMeters {
         unshown.connecting_on_the_path.fetch_add(nanos, Relaxed);
     }
 
+    /// How a connection was opened: the kernel's least round trip, the quickest turn in which the client had nothing to think
+    /// about, and what its address tells of the way.
+    pub fn came_by(&self, rtt: Duration, turn: Option<Duration>, hop: Option<Hop>) {
+        self.recent().opened(rtt, turn, hop);
+    }
+
+    /// How far its clients are.
+    pub fn path(&self) -> Path {
+        self.recent().path(Instant::now())
+    }
+
+    fn recent(&self) -> MutexGuard<'_, PathBook> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The client closed the session right after an answer, as one does that connects for each request.
     pub fn page(&self, flights: u64) {
         self.pages.inc();
@@ -164,11 +180,8 @@ impl OriginMeters {
     /// The kernel's least round-trip time of a client connection, which carried `flights` since the last sample.
     pub fn client_rtt(&self, rtt: Duration, flights: u64) {
         self.client_rtt.observe(rtt.as_secs_f64());
-        let mut recent = self
-            .recent_rtts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        recent.add(rtt, flights);
+        let mut recent = self.recent();
+        recent.sampled(rtt, flights, Instant::now());
         if let Some(least) = recent.least() {
             self.client_rtt_min.set(least.as_secs_f64());
         }
@@ -233,17 +246,14 @@ impl OriginMeters {
     }
 
     pub(super) fn status(&self) -> OriginStatus {
-        let recent = self
-            .recent_rtts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let path = self.path();
         OriginStatus {
             listener: (*self.listener).into(),
             origin: (*self.name).into(),
             sessions: u64::try_from(self.connections.get()).unwrap_or_default(),
-            rtt_least: recent.least(),
-            rtt_p50: recent.quantile(0.5),
-            rtt_p90: recent.quantile(0.9),
+            rtt_least: path.least,
+            rtt_p50: path.p50,
+            rtt_p90: path.p90,
             flights: self.flights.get(),
             database_seconds: self.database_seconds.get(),
             network_client_seconds: self.network_client.get(),

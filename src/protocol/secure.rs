@@ -24,6 +24,8 @@ pub struct ClientTls {
     /// What the client has seen of us.
     pub shown: Arc<Shown>,
     pub took: Duration,
+    /// One of its round trips, with what the client needed to answer; it had nothing to think about but our certificate.
+    pub turn: Duration,
 }
 
 /// A client behind TLS that has not said yet what it wants.
@@ -36,8 +38,14 @@ pub(super) struct Secured {
     pub(super) speaks_postgresql: bool,
 }
 
-/// The handshake, from a socket of which no byte of it has been read. `asks`: the client is asked for a certificate.
-pub(super) async fn secure(socket: TcpStream, door: &DoorTls, asks: bool) -> io::Result<Secured> {
+/// The handshake, from a socket of which no byte of it has been read. `asks`: the client is asked for a certificate; `told`: it
+/// has just heard that it may begin.
+pub(super) async fn secure(
+    socket: TcpStream,
+    door: &DoorTls,
+    asks: bool,
+    told: bool,
+) -> io::Result<Secured> {
     let begun = Instant::now();
     let limit = |connection: &mut ServerConnection| {
         connection.set_buffer_limit(Some(tls::BUFFER));
@@ -52,12 +60,14 @@ pub(super) async fn secure(socket: TcpStream, door: &DoorTls, asks: bool) -> io:
     if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest) {
         turns += 1;
     }
+    let took = begun.elapsed();
     Ok(Secured {
         speaks_postgresql: connection.alpn_protocol() == Some(ALPN),
         tls: ClientTls {
             version,
             shown: door.shown(connection.server_name()),
-            took: begun.elapsed(),
+            took,
+            turn: took / (turns + u32::from(told)),
         },
         turns,
         client: Stream::Tls(Box::new(stream.into())),

@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) agreed: Option<Box<Agreed>>,
     /// Round trips of the login.
     pub(super) turns: u32,
+    /// How long the client took for its first answer, where that says something of its way.
+    pub(super) first_answer: Option<Duration>,
 }
 
 impl LoggedIn {
@@ -63,6 +65,7 @@ impl LoggedIn {
             conversation,
             cancel_key,
             agreed,
+            first_answer,
             ..
         } = session;
         let client_rtt = client.tcp().and_then(kernel::tcp_min_rtt).or(visit.rtt);
@@ -73,6 +76,10 @@ impl LoggedIn {
         visit.door.meters.upstream_rtt(upstream_rtt);
         let meters = tenure.held.meters();
         meters.opened(turns, client_rtt, visit.since.elapsed());
+        if let Some(rtt) = client_rtt {
+            let turns = [visit.turn, first_answer];
+            meters.came_by(rtt, turns.into_iter().flatten().min(), visit.hop);
+        }
         let reason = Reason::Allowed.label();
         let origin = Some(tenure.held.permit.name());
         let listener = &visit.door.settings.name;

@@ -26,7 +26,7 @@ use crate::{
     wire::mysql::Greeting,
 };
 
-pub(super) async fn greet_mysql(socket: TcpStream, guest: Guest) -> Result<Knock, Refused> {
+pub(super) async fn greet_mysql(socket: TcpStream, mut guest: Guest) -> Result<Knock, Refused> {
     let met = match meet(&socket, &guest).await {
         Ok(met) => met,
         Err(refusal) => return Err(guest.refused(refusal, None).tell_unheard(&socket)),
@@ -59,6 +59,10 @@ pub(super) async fn greet_mysql(socket: TcpStream, guest: Guest) -> Result<Knock
         meters.phase(Phase::Tls, tls.took);
     }
     meters.phase(Phase::Opening, visit.since.elapsed());
+    guest.visit.turned(greeted.answered);
+    if let Some(tls) = &greeted.tls {
+        guest.visit.turned(tls.turn);
+    }
     Ok(Knock::Session(Greeted {
         client: greeted.client,
         tls: greeted.tls,

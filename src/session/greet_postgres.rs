@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The client speaks first, and the database hears of nothing.
-pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Knock, Refused> {
+pub(super) async fn greet_postgres(socket: TcpStream, mut guest: Guest) -> Result<Knock, Refused> {
     let visit = &guest.visit;
     let greeting = postgres::Greeting {
         tls: Arc::clone(&visit.gateway.tls.borrow()),
@@ -40,6 +40,9 @@ pub(super) async fn greet_postgres(socket: TcpStream, guest: Guest) -> Result<Kn
         meters.phase(Phase::Tls, tls.took);
     }
     meters.phase(Phase::Opening, visit.since.elapsed());
+    if let Some(tls) = &greeted.tls {
+        guest.visit.turned(tls.turn);
+    }
     Ok(match greeted.asked {
         postgres::Asked::Startup(startup) => Knock::Session(Greeted {
             client: greeted.client,

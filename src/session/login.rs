@@ -114,6 +114,7 @@ async fn login_postgres(
                 cancel_key: login.cancel_key,
                 agreed: None,
                 turns: login.turns,
+                first_answer: login.first_answer,
             })
         }
         Ok(Err(error)) => Err(No::of(error, tenure)),

@@ -97,6 +97,7 @@ pub(super) async fn login_mysql(
                     prospect: None,
                 })),
                 turns: login.turns,
+                first_answer: None,
             });
         }
         Err(error) => No::of_mysql(error, tenure),

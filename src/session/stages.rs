@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::Protocol,
-    meter,
+    meter::{self, Hop},
     net::{self, Proxied, ProxiedError, Shown, Stream, kernel},
     policy::{Answer, Claim, Denial, Reason, Shortlist, canonical},
     protocol::{ClientTls, Opening},
@@ -54,6 +54,10 @@ pub(super) struct Visit {
     pub(super) deadline: Instant,
     /// The kernel's smallest round trip so far; the TCP handshake has given it one.
     pub(super) rtt: Option<Duration>,
+    /// Its quickest turn so far in which the client had nothing to think about.
+    pub(super) turn: Option<Duration>,
+    /// What the peer's address tells of the way to the client.
+    pub(super) hop: Option<Hop>,
     /// Counted as an opening in progress until the session begins.
     pub(super) opening: Option<meter::Opening>,
 }
@@ -125,6 +129,13 @@ pub(super) struct Cancelling {
     pub(super) guest: Guest,
 }
 
+impl Visit {
+    /// A turn of the client took so long, and it had nothing to think about.
+    pub(super) fn turned(&mut self, took: Duration) {
+        self.turn = Some(self.turn.map_or(took, |least| least.min(took)));
+    }
+}
+
 impl Guest {
     pub(super) fn refused(self, refusal: Refusal, claim: Option<Claim>) -> Refused {
         let refused = Refused::new(self.visit, Some(self.shortlist), refusal, claim);
@@ -158,6 +169,12 @@ impl Accepted {
                 since,
                 deadline,
                 rtt,
+                turn: None,
+                hop: peer
+                    .ip()
+                    .to_canonical()
+                    .is_loopback()
+                    .then_some(Hop::Loopback),
                 opening,
             },
         }
@@ -176,6 +193,7 @@ impl Accepted {
             Ok(Ok(Proxied::Client(client))) => {
                 visit.address = canonical(client.ip());
                 visit.peer = client;
+                visit.hop = Some(Hop::Balancer);
                 return Ok(Some(self));
             }
             Ok(Ok(Proxied::Probe)) => {

@@ -168,7 +168,7 @@ pub async fn greet(socket: TcpStream, greeting: Greeting<'_>) -> Result<Greeted,
                 }
             }
             let sequence = leg.sequence();
-            let secured = secure(leg.into_stream(), &greeting.tls, greeting.asks).await;
+            let secured = secure(leg.into_stream(), &greeting.tls, greeting.asks, false).await;
             let secured = secured.map_err(GreetError::Tls)?;
             let mut leg = Leg::new(secured.client, sequence);
             match read_opening(&mut leg, offer.inside_tls()).await {

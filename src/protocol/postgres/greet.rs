@@ -115,7 +115,7 @@ pub async fn greet(mut socket: TcpStream, greeting: Greeting) -> Result<Greeted,
                 }
                 turns += 1;
                 socket.write_all(b"S").await?;
-                let secured = secure(socket, &greeting.tls, greeting.asks).await;
+                let secured = secure(socket, &greeting.tls, greeting.asks, true).await;
                 let secured = secured.map_err(GreetError::Tls)?;
                 return ask(secured, turns, false).await;
             }
@@ -141,7 +141,7 @@ async fn greet_directly(
     greeting: &Greeting,
     turns: u32,
 ) -> Result<Greeted, GreetError> {
-    let secured = secure(socket, &greeting.tls, greeting.asks).await;
+    let secured = secure(socket, &greeting.tls, greeting.asks, false).await;
     let secured = secured.map_err(GreetError::Tls)?;
     if !secured.speaks_postgresql {
         let error = "a ClientHello came first, without ALPN \"postgresql\"";

@@ -4,9 +4,12 @@
 //! and only when the server has asked: a second startup packet never gets anywhere, and nothing sent ahead is read, so
 //! nothing is lost.
 
-use std::{io, pin::pin};
+use std::{io, pin::pin, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::Instant,
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -50,6 +53,9 @@ pub struct LoggedIn {
     pub turns: u32,
     /// Whether the client has answered a challenge.
     pub challenged: bool,
+    /// How long its first answer took: the way there and back, for what costs a client time (the password's hashing) comes with
+    /// a later one.
+    pub first_answer: Option<Duration>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +116,7 @@ where
     let mut exchange = Exchange::new(terms.authentication, terms.cleartext);
     let mut said = Vec::with_capacity(1024);
     let mut answer = Answer::default();
+    let (mut asked, mut first_answer) = (None, None);
     ask(upstream, &startup.encode()).await?;
     let rules = Rules {
         scram: terms.scram,
@@ -123,6 +130,7 @@ where
         let end = heard.end?;
         said.drain(..heard.done);
         match end {
+            End::More if exchange.awaits_answer() => asked = asked.or_else(|| Some(Instant::now())),
             End::More => {}
             End::Replaced => continue,
             End::Ours(offer, proofs) => {
@@ -144,6 +152,7 @@ where
                     status,
                     turns: 1 + exchange.answers(),
                     challenged: exchange.answers() > 0,
+                    first_answer,
                     cancel_key: exchange.into_cancel_key(),
                 });
             }
@@ -158,6 +167,7 @@ where
             }
             complete = answer.read(client), if exchange.awaits_answer() => {
                 complete?;
+                first_answer = first_answer.or_else(|| Some(asked?.elapsed()));
                 ask(upstream, &answer.bytes).await?;
                 exchange.answered(answer.payload());
                 answer = Answer::default();
