@@ -31,7 +31,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::audit::Audit;
+use super::{audit::Audit, json_line::JsonLine};
 use crate::{
     config::{Log, LogFormat},
     session::{AUDIT, AUDIT_ONLY},
@@ -54,11 +54,7 @@ impl Logging {
         let of_the_log = filter_fn(|event| event.target() != AUDIT_ONLY);
         let lines = match Style::choose(log.format, journal) {
             Style::Json => tracing_subscriber::fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .with_target(false)
+                .event_format(JsonLine)
                 .with_writer(sink.clone())
                 .boxed(),
             Style::Text { color } => tracing_subscriber::fmt::layer()
@@ -79,11 +75,7 @@ impl Logging {
             move |_event, _context| audit.takes()
         });
         let audited = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_target(false)
+            .event_format(JsonLine)
             .with_writer(audit.clone())
             .with_filter(of_the_audit.and(kept));
         let begun = tracing_subscriber::registry()

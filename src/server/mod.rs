@@ -19,6 +19,7 @@ pub mod grants;
 mod guard;
 mod house;
 mod http;
+mod json_line;
 pub mod kept;
 mod logging;
 pub mod lookout;
