@@ -3,7 +3,9 @@
 //! No text from a client ever gets here: a label is a name of the configuration or one of a closed set of words.
 
 mod families;
+mod figures;
 mod flight;
+mod history;
 mod listener;
 mod maker;
 mod nanos;
@@ -23,10 +25,14 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::time::Instant;
+
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 
 use families::{Families, child};
+pub use figures::{LastHour, OriginFigures};
 pub use flight::{FlightClock, Mover, Paths, Phase as FlightPhase, Spent, Turn};
+pub use history::Point;
 pub use listener::{ListenerMeters, Opening, Phase};
 pub use nanos::Nanos;
 pub use origin::{Attendance, OriginMeters};
@@ -44,6 +50,7 @@ pub struct Meters {
     families: Arc<Families>,
     handles: RwLock<Handles>,
     sweep: Arc<Sweep>,
+    bands: RwLock<Bands>,
 }
 
 /// An origin as the meters need to know it, on one of the listeners that it may use.
@@ -82,6 +89,7 @@ impl Meters {
             families,
             handles: RwLock::default(),
             sweep: Arc::default(),
+            bands: RwLock::default(),
         })
     }
 
@@ -263,11 +271,50 @@ impl Meters {
 
     /// The figures of each origin on each listener, by name, for `doorward status`.
     pub fn origins(&self) -> Vec<OriginStatus> {
+        self.each_origin(OriginMeters::status)
+    }
+
+    /// What is known of each origin on each listener, by name, for `doorward latency`.
+    pub fn figures(&self) -> Vec<OriginFigures> {
+        let now = Instant::now();
+        self.each_origin(|meters| meters.figures(now))
+    }
+
+    /// How the last hour of each went, by name.
+    pub fn last_hours(&self) -> Vec<LastHour> {
+        let now = Instant::now();
+        self.each_origin(|meters| meters.last_hour(now))
+    }
+
+    fn each_origin<T>(&self, tell: impl Fn(&OriginMeters) -> T) -> Vec<T> {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-        let all = handles.origins.values().flat_map(HashMap::values);
-        let mut rows: Vec<_> = all.map(|meters| meters.status()).collect();
-        rows.sort_by(|a, b| (&a.origin, &a.listener).cmp(&(&b.origin, &b.listener)));
-        rows
+        let mut all: Vec<_> = handles
+            .origins
+            .values()
+            .flat_map(HashMap::values)
+            .map(Arc::clone)
+            .collect();
+        drop(handles);
+        all.sort_by(|a, b| (a.name(), a.listener()).cmp(&(b.name(), b.listener())));
+        all.iter().map(|meters| tell(meters)).collect()
+    }
+
+    /// Draws the line of each origin on, twice a minute and for ever.
+    pub async fn keep_history(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(history::STEP).await;
+            let now = Instant::now();
+            self.each_origin(|meters| meters.step(now));
+        }
+    }
+
+    /// Where each distance begins.
+    pub fn set_bands(&self, bands: Bands) {
+        *self.bands.write().unwrap_or_else(PoisonError::into_inner) = bands;
+    }
+
+    pub fn bands(&self) -> Bands {
+        *self.bands.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The refusals so far by reason, most frequent first.

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use super::{
     families::{Families, child},
+    figures::{LastHour, OriginFigures},
+    history::{History, Standing},
     path::{Hop, Path, PathBook},
     status::OriginStatus,
     timestamp,
@@ -38,6 +40,7 @@ pub struct OriginMeters {
     unshown: Unshown,
     last_seen: IntGauge,
     recent: Mutex<PathBook>,
+    history: Mutex<History>,
     pub(super) database_duration: Histogram,
     pub(super) flights: IntCounter,
     pub(super) flights_pipelined: IntCounter,
@@ -88,6 +91,7 @@ impl OriginMeters {
             unshown: Unshown::default(),
             last_seen: child(&families.origin_last_seen, &[name]),
             recent: Mutex::default(),
+            history: Mutex::new(History::begin(Instant::now())),
             database_duration: child(&families.database_duration, &of),
             flights: child(&families.flights, &of),
             flights_pipelined: child(&families.flights_pipelined, &of),
@@ -245,12 +249,57 @@ impl OriginMeters {
         }
     }
 
+    pub(super) fn figures(&self, now: Instant) -> OriginFigures {
+        let (window, happened) = self.history().window(now, &self.totals());
+        let sessions = self.sessions();
+        OriginFigures {
+            listener: (*self.listener).into(),
+            origin: (*self.name).into(),
+            window,
+            happened,
+            path: self.path(),
+            sessions,
+            overlaps: sessions > 1 || self.history().overlaps(),
+        }
+    }
+
+    pub(super) fn last_hour(&self, now: Instant) -> LastHour {
+        LastHour {
+            listener: (*self.listener).into(),
+            origin: (*self.name).into(),
+            points: self.history().points(&self.standing(now)),
+        }
+    }
+
+    /// Half a minute is over.
+    pub(super) fn step(&self, now: Instant) {
+        let standing = self.standing(now);
+        self.history().step(&standing);
+    }
+
+    fn standing(&self, now: Instant) -> Standing {
+        Standing {
+            at: now,
+            totals: self.totals(),
+            rtt: self.path().p50,
+            sessions: self.sessions(),
+        }
+    }
+
+    fn sessions(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or_default()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn status(&self) -> OriginStatus {
         let path = self.path();
         OriginStatus {
             listener: (*self.listener).into(),
             origin: (*self.name).into(),
-            sessions: u64::try_from(self.connections.get()).unwrap_or_default(),
+            sessions: self.sessions(),
             rtt_least: path.least,
             rtt_p50: path.p50,
             rtt_p90: path.p90,

@@ -118,6 +118,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
     services.spawn("clock", clock::keep(Arc::clone(&house)));
     services.spawn("lookout", lookout::keep(Arc::clone(&house)));
     services.spawn("meters", Arc::clone(&house.gateway.meters).keep_told());
+    services.spawn("history", Arc::clone(&house.gateway.meters).keep_history());
     services.spawn("watchdog", systemd::watchdog(pulses));
     announce(&house);
     systemd::ready(&house.in_a_line());
