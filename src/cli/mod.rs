@@ -18,6 +18,7 @@ mod connect_lines;
 mod daemon;
 mod hosts;
 mod import;
+mod latency;
 mod learn;
 mod output;
 mod reload;
@@ -155,6 +156,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Show who is connected and where the time goes
     Status,
+    /// Tell whether applications are near their database, and what the way between them costs
+    Latency(LatencyArgs),
     /// List the live sessions, or end one
     Sessions(SessionsArgs),
     /// Show which strangers are not heard, or hear one again
@@ -222,6 +225,15 @@ impl RunArgs {
             allow: self.allow.clone(),
         })
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LatencyArgs {
+    /// Watch this origin, then explain it at length
+    pub origin: Option<String>,
+    /// How many seconds it is watched; 0 to tell what is known
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), requires = "origin")]
+    pub seconds: u64,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -368,6 +380,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Allow(arguments) => allow::run(arguments, &cli.global, &mut output),
         Command::Revoke(arguments) => revoke::run(arguments, &cli.global, &mut output),
         Command::Status => status::run(&cli.global, &mut output),
+        Command::Latency(arguments) => latency::run(arguments, &cli.global, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &cli.global, &mut output),
         Command::Bans(command) => bans::run(command, &cli.global, &mut output),
         Command::Learn(arguments) => learn::run(arguments, &cli.global, &mut output),

@@ -62,6 +62,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Whether somebody reads it who wants to hear more than what is wrong.
+    pub fn is_for_a_person(&self) -> bool {
+        self.format == Format::Human && !self.quiet
+    }
+
     /// What is wrong, with a line end.
     pub fn complain(&mut self, text: impl Display) {
         let _closed = writeln!(self.err, "{text}");

@@ -43,6 +43,7 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
         | Answer::Why(_)
         | Answer::Refusal(_)
         | Answer::Decisions(_)
+        | Answer::Latency(_)
         | Answer::Sessions(_)
         | Answer::Logins(_)
         | Answer::Bans(_)

@@ -22,7 +22,7 @@ mod totals;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
@@ -306,6 +306,13 @@ impl Meters {
             let now = Instant::now();
             self.each_origin(|meters| meters.step(now));
         }
+    }
+
+    /// Looks closer at the sessions of an origin for a while. `false`: there is none of this name.
+    pub fn watch(&self, origin: &str, long: Duration) -> bool {
+        let until = Instant::now() + long;
+        let found = self.each_origin(|meters| meters.name() == origin && meters.watch(until));
+        found.contains(&true)
     }
 
     /// Where each distance begins.

@@ -41,6 +41,7 @@ pub struct OriginMeters {
     last_seen: IntGauge,
     recent: Mutex<PathBook>,
     history: Mutex<History>,
+    watched: Mutex<Option<Instant>>,
     pub(super) database_duration: Histogram,
     pub(super) flights: IntCounter,
     pub(super) flights_pipelined: IntCounter,
@@ -91,6 +92,7 @@ impl OriginMeters {
             unshown: Unshown::default(),
             last_seen: child(&families.origin_last_seen, &[name]),
             recent: Mutex::default(),
+            watched: Mutex::default(),
             history: Mutex::new(History::begin(Instant::now())),
             database_duration: child(&families.database_duration, &of),
             flights: child(&families.flights, &of),
@@ -247,6 +249,12 @@ impl OriginMeters {
             received: self.receive_bytes.get(),
             transmitted: self.transmit_bytes.get(),
         }
+    }
+
+    /// Its sessions are looked at closer until then.
+    pub(super) fn watch(&self, until: Instant) -> bool {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        true
     }
 
     pub(super) fn figures(&self, now: Instant) -> OriginFigures {

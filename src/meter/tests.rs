@@ -79,7 +79,7 @@ fn origins_beyond_the_shown_ones_share_a_label() {
 fn a_session_is_live_from_its_attendance_to_its_end() {
     let meters = Meters::new("0", "none").unwrap();
     meters.declare(&[declared("shop")]);
-    let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(9);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
     let session = meters.origin("pg", "shop").attend(now);
     let row = meters.origins().remove(0);
     assert_eq!((row.sessions, row.last_seen), (1, Some(9)));
@@ -92,7 +92,7 @@ fn an_end_and_a_limit_that_are_taken_away_are_shown_no_more() {
     let meters = Meters::new("0", "none").unwrap();
     let bound = Declared {
         limit: Some(5),
-        expires: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7)),
+        expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)),
         ..declared("shop")
     };
     meters.declare(&[bound]);

@@ -105,6 +105,14 @@ async fn answer(line: &[u8], house: &House, by: String) -> Answer {
                 reference.escape_debug()
             )),
         },
+        Ok(Request::Latency) => Answer::Latency(house.latency()),
+        Ok(Request::Watch { origin, seconds }) => {
+            if house.watch(&origin, Duration::from_secs(seconds)) {
+                Answer::Done
+            } else {
+                no_sense(&format!("there is no origin \"{}\"", origin.escape_debug()))
+            }
+        }
         Ok(Request::Sessions) => Answer::Sessions(house.live_sessions()),
         Ok(Request::EndSession { id }) => {
             if house.end_session(id, &by) {

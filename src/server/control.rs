@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     grants::{AllowRequest, RevokeAnswer},
+    latency::LatencyLine,
     people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
     status::Status,
     temporary::Given,
@@ -38,6 +39,13 @@ pub enum Request {
     /// A refusal that a client reports.
     Refusal {
         reference: String,
+    },
+    /// Where the time of each origin goes.
+    Latency,
+    /// For so many seconds an origin is looked at closer.
+    Watch {
+        origin: String,
+        seconds: u64,
     },
     /// The live sessions.
     Sessions,
@@ -71,6 +79,7 @@ pub enum Answer {
     /// In the order of the questions.
     Decisions(Listing<Decision>),
     Refusal(Box<RefusalAnswer>),
+    Latency(Listing<LatencyLine>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
     Bans(Listing<BanAnswer>),
@@ -107,6 +116,7 @@ kinds! {
     Why(Box<WhyAnswer>),
     Decisions(Listing<Decision>),
     Refusal(Box<RefusalAnswer>),
+    Latency(Listing<LatencyLine>),
     Sessions(Listing<SessionAnswer>),
     Logins(Listing<LoginAnswer>),
     Bans(Listing<BanAnswer>),

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -14,6 +14,7 @@ use super::{
     Logging,
     certificate::Certificates,
     control::Listing,
+    latency::{self, LatencyLine},
     lookout::Observing,
     names::Names,
     people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
@@ -155,6 +156,28 @@ impl House {
         }
     }
 
+    /// Where the time of each origin goes.
+    pub(super) fn latency(&self) -> Listing<LatencyLine> {
+        let policy = Arc::clone(&self.standing.borrow().policy);
+        let meters = &self.gateway.meters;
+        let bands = meters.bands();
+        let figures = meters.figures();
+        let items = figures.iter().map(|figures| {
+            let mut origins = policy.origins().iter();
+            let origin = origins.find(|origin| *origin.name == *figures.origin);
+            let expected = origin.and_then(|origin| origin.expected_rtt);
+            latency::line(figures, &bands, expected)
+        });
+        Listing {
+            items: items.collect(),
+        }
+    }
+
+    /// Looks closer at an origin for a while. `false`: there is none of this name.
+    pub(super) fn watch(&self, origin: &str, long: Duration) -> bool {
+        self.gateway.meters.watch(origin, long.min(LONGEST_WATCH))
+    }
+
     pub(super) fn live_sessions(&self) -> Listing<SessionAnswer> {
         let now = SystemTime::now();
         let sessions = self.gateway.sessions();
@@ -223,3 +246,6 @@ impl House {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// However long somebody wants to watch: it costs every session of the origin a little.
+const LONGEST_WATCH: Duration = Duration::from_secs(60 * 60);

@@ -1,0 +1,284 @@
+//! What `doorward latency` and the status page say of an origin: where its time goes, as plain values. Floor 4.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::verdict;
+use crate::meter::{Bands, Hop, LastHour, OriginFigures, Path, Point, Scope};
+
+/// One origin on one listener, over the last hour or as long as it is known. Milliseconds are those of one [`Unit`]; they are
+/// least ones: jitter, queues and loss come on top.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyLine {
+    pub origin: String,
+    pub listener: String,
+    /// What the figures are of.
+    pub window_seconds: u64,
+    /// `path`, or `hop` where TCP ends between us and the clients: then the round trips are of the last hop.
+    pub scope: String,
+    /// How that is known: `loopback`, `balancer` or `turns`.
+    pub hop: Option<String>,
+    /// Of half and of nine tenths of the flights; the kernel's least round trips, and the least of them.
+    pub rtt_p50_ms: Option<f64>,
+    pub rtt_p90_ms: Option<f64>,
+    pub rtt_least_ms: Option<f64>,
+    /// What a turn took in which the client had nothing to think about: the likelier round trip behind a hop.
+    pub turn_ms: Option<f64>,
+    /// The spread of new connections' round trips.
+    pub jitter_ms: Option<f64>,
+    /// Since the kernel was last asked.
+    pub rtt_age_seconds: Option<u64>,
+    /// Recent connections that this is known from.
+    pub connections: usize,
+    /// A label of [`Place`](crate::meter::Place), of the median; `None` where nothing can be claimed.
+    pub place: Option<String>,
+    /// Where nine tenths are, if that is elsewhere.
+    pub place_p90: Option<String>,
+    /// `connection` where each piece of work has one of its own, otherwise `burst`.
+    pub unit: Unit,
+    pub units: u64,
+    pub flights: u64,
+    pub flights_per_unit: f64,
+    pub database_ms: f64,
+    /// Both legs, with connecting.
+    pub network_ms: f64,
+    pub network_upstream_ms: f64,
+    /// What a client waits for a session, round trips and all; of these so many milliseconds are network.
+    pub connecting_ms: f64,
+    pub connecting_network_ms: f64,
+    pub connect_turns: f64,
+    pub transfer_ms: f64,
+    /// Of this, estimated by the size of answers.
+    pub transfer_estimated_ms: f64,
+    pub request_ms: f64,
+    pub think_ms: f64,
+    pub idle_in_transaction_ms: f64,
+    /// The network's part of network and database, 0 to 1; `None` before the first flight.
+    pub network_share: Option<f64>,
+    pub pipelined: u64,
+    pub transactions: u64,
+    /// Segments sent again to clients.
+    pub retransmits: u64,
+    pub sessions: u64,
+    /// Sessions of the origin ran side by side: sums are more than the time that passed.
+    pub overlap: bool,
+    /// The longest round trip that the file expects.
+    pub expected_rtt_ms: Option<f64>,
+    pub confidence: Confidence,
+    /// Begins with what was measured.
+    pub verdict: String,
+    pub advice: Vec<Advice>,
+}
+
+/// What a piece of work is taken to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A connection is made for each: a page of Django as it comes.
+    Connection,
+    /// A run of flights without a longer pause. It may join several pages.
+    Burst,
+}
+
+/// How much the figures are founded on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// On nothing.
+    None,
+    /// On fewer than thirty flights, or one connection.
+    Low,
+    Fair,
+    /// On three hundred flights in ten connections or more.
+    Good,
+}
+
+/// What could be done, and what it saves at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Advice {
+    pub what: Remedy,
+    pub text: String,
+    /// Milliseconds of one unit.
+    pub saves_ms: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// Keep connections.
+    Connecting,
+    /// Ask for many rows at once instead of for each by itself.
+    Repeated,
+    /// Bring application and database together.
+    Together,
+}
+
+/// The last hour of all origins, as a page draws it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    pub step_seconds: u64,
+    pub origins: Vec<OriginHistory>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OriginHistory {
+    pub origin: String,
+    pub listener: String,
+    /// The oldest first; the last is under way.
+    pub points: Vec<PointAnswer>,
+}
+
+/// Seconds, but for the round trip.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointAnswer {
+    pub rtt_ms: Option<f64>,
+    pub database: f32,
+    pub network_client: f32,
+    pub network_upstream: f32,
+    pub transfer: f32,
+    pub request: f32,
+    pub flights: u32,
+    pub sessions: u32,
+}
+
+/// What is said of one origin's figures. `expected`: the longest round trip that its rule expects.
+pub(super) fn line(
+    figures: &OriginFigures,
+    bands: &Bands,
+    expected: Option<Duration>,
+) -> LatencyLine {
+    let happened = &figures.happened;
+    let (unit, units) = unit(figures);
+    #[expect(clippy::cast_precision_loss, reason = "counts of an hour")]
+    let per_unit = |sum: f64| sum / units.max(1) as f64;
+    let millis = |seconds: f64| per_unit(seconds) * 1000.0;
+    #[expect(clippy::cast_precision_loss, reason = "counts of an hour")]
+    let count = |count: u64| per_unit(count as f64);
+    let network = happened.network_seconds();
+    let both = network + happened.database_seconds;
+    let Path { scope, .. } = figures.path;
+    let (place, place_p90) = places(&figures.path, bands);
+    let mut line = LatencyLine {
+        origin: figures.origin.clone(),
+        listener: figures.listener.clone(),
+        window_seconds: figures.window.as_secs(),
+        scope: match scope {
+            Scope::Whole => "path",
+            Scope::Hop(_) => "hop",
+        }
+        .to_owned(),
+        hop: match scope {
+            Scope::Whole => None,
+            Scope::Hop(hop) => Some(hop.label().to_owned()),
+        },
+        rtt_p50_ms: figures.path.p50.map(in_millis),
+        rtt_p90_ms: figures.path.p90.map(in_millis),
+        rtt_least_ms: figures.path.least.map(in_millis),
+        turn_ms: figures.path.turn.map(|turn| in_millis(turn.p50)),
+        jitter_ms: figures.path.jitter.map(in_millis),
+        rtt_age_seconds: figures.path.age.map(|age| age.as_secs()),
+        connections: figures.path.connections,
+        place,
+        place_p90,
+        unit,
+        units,
+        flights: happened.flights,
+        flights_per_unit: count(happened.flights),
+        database_ms: millis(happened.database_seconds),
+        network_ms: millis(network),
+        network_upstream_ms: millis(happened.network_upstream_seconds),
+        connecting_ms: millis(happened.connecting_seconds),
+        connecting_network_ms: millis(happened.connecting_network_seconds),
+        connect_turns: count(happened.connect_turns),
+        transfer_ms: millis(happened.transfer_seconds),
+        transfer_estimated_ms: millis(happened.transfer_estimated_seconds),
+        request_ms: millis(happened.request_seconds),
+        think_ms: millis(happened.think_seconds),
+        idle_in_transaction_ms: millis(happened.idle_in_transaction_seconds),
+        network_share: (happened.flights > 0 && both > 0.0).then(|| network / both),
+        pipelined: happened.pipelined,
+        transactions: happened.transactions,
+        retransmits: happened.retransmits,
+        sessions: figures.sessions,
+        overlap: figures.overlaps,
+        expected_rtt_ms: expected.map(in_millis),
+        confidence: confidence(figures),
+        verdict: String::new(),
+        advice: Vec::new(),
+    };
+    line.advice = verdict::advice(&line);
+    line.verdict = verdict::of(&line);
+    line
+}
+
+/// The last hours as a page draws them.
+pub fn history(hours: &[LastHour]) -> HistoryAnswer {
+    let origins = hours.iter().map(|hour| OriginHistory {
+        origin: hour.origin.clone(),
+        listener: hour.listener.clone(),
+        points: hour.points.iter().map(PointAnswer::from).collect(),
+    });
+    HistoryAnswer {
+        step_seconds: LastHour::STEP.as_secs(),
+        origins: origins.collect(),
+    }
+}
+
+impl From<&Point> for PointAnswer {
+    fn from(point: &Point) -> Self {
+        Self {
+            rtt_ms: point.rtt.map(in_millis),
+            database: point.database,
+            network_client: point.network_client,
+            network_upstream: point.network_upstream,
+            transfer: point.transfer,
+            request: point.request,
+            flights: point.flights,
+            sessions: point.sessions,
+        }
+    }
+}
+
+/// "Per connection" is true only where a connection is made for each piece of work.
+const fn unit(figures: &OriginFigures) -> (Unit, u64) {
+    let happened = &figures.happened;
+    let most = happened.flights_of_pages * 5 >= happened.flights * 4;
+    if happened.pages >= 3 && most {
+        (Unit::Connection, happened.sessions)
+    } else {
+        (Unit::Burst, happened.bursts)
+    }
+}
+
+/// Where half of the flights come from and where nine tenths do, if that is elsewhere. Of what is behind a hop nothing near is
+/// claimed: whatever ended TCP may have been quick for another.
+fn places(path: &Path, bands: &Bands) -> (Option<String>, Option<String>) {
+    let Some((p50, p90)) = path.likely() else {
+        return (None, None);
+    };
+    let hop = match path.scope {
+        Scope::Whole => false,
+        Scope::Hop(Hop::Loopback) => return (None, None),
+        Scope::Hop(Hop::Balancer | Hop::Turns) => true,
+    };
+    if hop && (path.turn.is_none() || p50 < bands.same_region) {
+        return (None, None);
+    }
+    let (half, most) = (bands.place(p50), bands.place(p90));
+    let elsewhere = (most != half).then(|| most.label().to_owned());
+    (Some(half.label().to_owned()), elsewhere)
+}
+
+fn confidence(figures: &OriginFigures) -> Confidence {
+    match (figures.happened.flights, figures.path.connections) {
+        (0, _) => Confidence::None,
+        (..30, _) | (_, ..2) => Confidence::Low,
+        (300.., 10..) => Confidence::Good,
+        _ => Confidence::Fair,
+    }
+}
+
+fn in_millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
