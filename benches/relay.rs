@@ -78,6 +78,7 @@ fn ends(runtime: &Runtime, relayed: bool) -> (DuplexStream, DuplexStream) {
         origin: "shop".into(),
         limit: None,
         expires: None,
+        expected_rtt: None,
     }]);
     let (status, frames) = (TransactionStatus::Idle, Frames::default());
     let conversation = Conversation::Postgres(postgres::Conversation::new(frames, frames, status));

@@ -50,6 +50,7 @@ fn render(status: &Status, now: SystemTime) -> String {
         text.push_str("no origin: nobody is admitted\n");
     } else {
         text.push_str(&origins(&status.origins, now).to_string());
+        text.push_str(&farther(&status.origins));
     }
     if !status.hosts.is_empty() {
         let mut hosts = Table::new(&["HOST", "ADDRESSES", "STATE", "TROUBLE"]);
@@ -174,6 +175,20 @@ fn origins(origins: &[OriginLine], now: SystemTime) -> Table {
     table
 }
 
+/// Origins that are not where they are thought to be.
+fn farther(origins: &[OriginLine]) -> String {
+    let mut text = String::new();
+    for origin in origins.iter().filter(|origin| origin.rtt_exceeded) {
+        let expected = origin.expected_rtt_ms.unwrap_or_default();
+        let _infallible = writeln!(
+            text,
+            "FARTHER THAN EXPECTED: {} on {}; `expect` says {expected} ms at most",
+            origin.origin, origin.listener
+        );
+    }
+    text
+}
+
 fn last_seen(origin: &OriginLine, now: SystemTime) -> String {
     if origin.sessions > 0 {
         return "now".to_owned();
@@ -260,6 +275,8 @@ mod tests {
                 sessions: 0,
                 rtt_p50_ms: Some(148.0),
                 rtt_least_ms: Some(147.0),
+                expected_rtt_ms: Some(1.0),
+                rtt_exceeded: true,
                 flights: 42,
                 database_seconds: 0.058,
                 network_seconds: 7.1,
@@ -288,6 +305,7 @@ mod tests {
             "/var/lib/doorward/tls/ca.crt",
             "certificate for shop.example.org, *.example.net: HAS ENDED (2026-11-21",
             "148.00 ms",
+            "FARTHER THAN EXPECTED: blog on pg; `expect` says 1 ms at most",
             "58.0 ms",
             "7.1 s",
             "99 %",

@@ -20,6 +20,9 @@ pub(super) struct Families {
     pub(super) policy_mode: IntGaugeVec,
     pub(super) origins_observed: IntGauge,
     pub(super) dns_hosts: IntGaugeVec,
+    pub(super) dns_lookups: IntCounterVec,
+    pub(super) dns_addresses: IntGaugeVec,
+    pub(super) dns_last_success: IntGaugeVec,
 
     pub(super) connections_accepted: IntCounterVec,
     pub(super) probes: IntCounterVec,
@@ -71,6 +74,8 @@ pub(super) struct Families {
     pub(super) transmit_bytes: IntCounterVec,
     pub(super) origin_last_seen: IntGaugeVec,
     pub(super) origin_expiry: IntGaugeVec,
+    pub(super) origin_expected_rtt: GaugeVec,
+    pub(super) origin_rtt_exceeded: IntGaugeVec,
 }
 
 impl Families {
@@ -117,6 +122,21 @@ impl Families {
                 "dns_hosts",
                 "Hosts that origins name; stale ones let nobody new in, unknown ones nobody",
                 &["state"],
+            )?,
+            dns_lookups: new.counters(
+                "dns_lookups_total",
+                "Look-ups of hosts that origins name, both families as one; a failure is one in which a family got no answer",
+                &["result"],
+            )?,
+            dns_addresses: new.gauges(
+                "dns_addresses",
+                "Addresses that clients may come from because DNS has them for a host of the origin; absent where it names none",
+                &["origin"],
+            )?,
+            dns_last_success: new.gauges(
+                "dns_last_success_timestamp_seconds",
+                "When DNS last answered for a host of the origin, of several the longest ago; 0 until all were answered, absent where it names none",
+                &["origin"],
             )?,
 
             connections_accepted: new.counters(
@@ -347,6 +367,16 @@ impl Families {
                 "When the origin expires; absent without an end",
                 &["origin"],
             )?,
+            origin_expected_rtt: new.seconds_gauges(
+                "origin_expected_rtt_seconds",
+                "The longest round trip that is expected of the origin (`expect`); absent without an expectation",
+                &["origin"],
+            )?,
+            origin_rtt_exceeded: new.gauges(
+                "origin_rtt_exceeded",
+                "1 after five minutes in which a tenth of the flights or more had a longer round trip than is expected, until it holds again; absent without an expectation",
+                ORIGIN,
+            )?,
         })
     }
 
@@ -383,6 +413,10 @@ impl Families {
         retain(&self.transmit_bytes, keep);
         retain(&self.origin_last_seen, keep);
         retain(&self.origin_expiry, keep);
+        retain(&self.origin_expected_rtt, keep);
+        retain(&self.origin_rtt_exceeded, keep);
+        retain(&self.dns_addresses, keep);
+        retain(&self.dns_last_success, keep);
     }
 }
 

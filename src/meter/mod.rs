@@ -2,10 +2,12 @@
 //!
 //! No text from a client ever gets here: a label is a name of the configuration or one of a closed set of words.
 
+mod expected;
 mod families;
 mod figures;
 mod flight;
 mod history;
+mod hosts;
 mod listener;
 mod maker;
 mod nanos;
@@ -25,14 +27,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 use tokio::time::Instant;
 
-use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
-
+pub use expected::Surprise;
 use families::{Families, child};
 pub use figures::{LastHour, OriginFigures};
 pub use flight::{FlightClock, Mover, Paths, Phase as FlightPhase, Spent, Turn};
 pub use history::Point;
+pub use hosts::Named;
 pub use listener::{ListenerMeters, Opening, Phase};
 pub use nanos::Nanos;
 pub use origin::{Attendance, OriginMeters};
@@ -61,6 +64,8 @@ pub struct Declared {
     /// How many sessions it may have.
     pub limit: Option<u32>,
     pub expires: Option<SystemTime>,
+    /// The longest round trip that nobody need be told of.
+    pub expected_rtt: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +133,7 @@ impl Meters {
                         &one.origin,
                     ))
                 })
-                .declare(&self.families, one.limit, one.expires);
+                .declare(one);
         }
     }
 
@@ -229,14 +234,6 @@ impl Meters {
         self.families.origins_observed.set(origins);
     }
 
-    /// What DNS says of the hosts that origins name.
-    pub fn hosts(&self, fresh: usize, stale: usize, unknown: usize) {
-        for (state, number) in [("fresh", fresh), ("stale", stale), ("unknown", unknown)] {
-            let number = i64::try_from(number).unwrap_or(i64::MAX);
-            child(&self.families.dns_hosts, &[state]).set(number);
-        }
-    }
-
     /// `reason` names the error in a word, such as `emfile`.
     pub fn accept_error(&self, reason: &'static str) {
         child(&self.families.accept_errors, &[reason]).inc();
@@ -322,6 +319,14 @@ impl Meters {
 
     pub fn bands(&self) -> Bands {
         *self.bands.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds every origin against what is expected of it: those whose expectation is broken now, and those whose holds again.
+    pub fn surprises(&self, now: Instant) -> Vec<(Arc<OriginMeters>, Surprise)> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let all = handles.origins.values().flat_map(HashMap::values);
+        all.filter_map(|meters| Some((Arc::clone(meters), meters.surprise(now)?)))
+            .collect()
     }
 
     /// The refusals so far by reason, most frequent first.

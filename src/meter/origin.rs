@@ -13,6 +13,8 @@ use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
 use super::{
+    Declared,
+    expected::{Expectation, LATELY, Surprise},
     families::{Families, child},
     figures::{LastHour, OriginFigures},
     history::{History, Standing},
@@ -42,6 +44,7 @@ pub struct OriginMeters {
     recent: Mutex<PathBook>,
     history: Mutex<History>,
     watched: Mutex<Option<Instant>>,
+    expectation: Mutex<Expectation>,
     pub(super) database_duration: Histogram,
     pub(super) flights: IntCounter,
     pub(super) flights_pipelined: IntCounter,
@@ -94,6 +97,7 @@ impl OriginMeters {
             recent: Mutex::default(),
             watched: Mutex::default(),
             history: Mutex::new(History::begin(Instant::now())),
+            expectation: Mutex::default(),
             database_duration: child(&families.database_duration, &of),
             flights: child(&families.flights, &of),
             flights_pipelined: child(&families.flights_pipelined, &of),
@@ -115,21 +119,27 @@ impl OriginMeters {
     }
 
     /// Takes over what the configuration says now.
-    pub(super) fn declare(
-        &self,
-        families: &Families,
-        limit: Option<u32>,
-        expires: Option<SystemTime>,
-    ) {
-        let of = [&*self.listener, &*self.name];
-        match limit {
+    pub(super) fn declare(&self, now: &Declared) {
+        let (families, of) = (&self.families, [&*self.listener, &*self.name]);
+        match now.limit {
             Some(limit) => child(&families.connections_limit, &of).set(i64::from(limit)),
             // absent already is as good
             None => drop(families.connections_limit.remove_label_values(&of)),
         }
-        match expires {
+        match now.expires {
             Some(at) => child(&families.origin_expiry, &[&self.name]).set(timestamp(at)),
             None => drop(families.origin_expiry.remove_label_values(&[&*self.name])),
+        }
+        let mut expectation = self.expectation();
+        expectation.expect(now.expected_rtt);
+        if let Some(rtt) = now.expected_rtt {
+            child(&families.origin_expected_rtt, &[&self.name]).set(rtt.as_secs_f64());
+            let broken = i64::from(expectation.is_broken());
+            child(&families.origin_rtt_exceeded, &of).set(broken);
+        } else {
+            let name = [&*self.name];
+            drop(families.origin_expected_rtt.remove_label_values(&name));
+            drop(families.origin_rtt_exceeded.remove_label_values(&of));
         }
     }
 
@@ -165,12 +175,34 @@ impl OriginMeters {
     /// How a connection was opened: the kernel's least round trip, the quickest turn in which the client had nothing to think
     /// about, and what its address tells of the way.
     pub fn came_by(&self, rtt: Duration, turn: Option<Duration>, hop: Option<Hop>) {
-        self.recent().opened(rtt, turn, hop);
+        self.recent().opened(rtt, turn, hop, Instant::now());
     }
 
     /// How far its clients are.
     pub fn path(&self) -> Path {
         self.recent().path(Instant::now())
+    }
+
+    /// The longest round trip that is expected of it.
+    pub fn expected_rtt(&self) -> Option<Duration> {
+        self.expectation().longest()
+    }
+
+    /// Holds what was measured lately against what is expected; tells what is new.
+    pub(super) fn surprise(&self, now: Instant) -> Option<Surprise> {
+        let mut expectation = self.expectation();
+        expectation.longest()?;
+        let then = now.checked_sub(LATELY)?;
+        let measured = self.recent().since(then);
+        let surprise = expectation.look(measured, now)?;
+        let of = [&*self.listener, &*self.name];
+        child(&self.families.origin_rtt_exceeded, &of).set(surprise.broken.into());
+        Some(surprise)
+    }
+
+    fn expectation(&self) -> MutexGuard<'_, Expectation> {
+        let expectation = self.expectation.lock();
+        expectation.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, PathBook> {
@@ -303,7 +335,7 @@ impl OriginMeters {
     }
 
     pub(super) fn status(&self) -> OriginStatus {
-        let path = self.path();
+        let (path, expectation) = (self.path(), *self.expectation());
         OriginStatus {
             listener: (*self.listener).into(),
             origin: (*self.name).into(),
@@ -311,6 +343,8 @@ impl OriginMeters {
             rtt_least: path.least,
             rtt_p50: path.p50,
             rtt_p90: path.p90,
+            expected_rtt: expectation.longest(),
+            rtt_exceeded: expectation.is_broken(),
             flights: self.flights.get(),
             database_seconds: self.database_seconds.get(),
             network_client_seconds: self.network_client.get(),

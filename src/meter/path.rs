@@ -83,6 +83,7 @@ struct Opened {
     rtt: Duration,
     turn: Option<Duration>,
     hop: Option<Hop>,
+    at: Instant,
 }
 
 /// The recent connections of one origin.
@@ -96,8 +97,19 @@ pub(super) struct PathBook {
 
 impl PathBook {
     /// A connection was opened. `turn`: its quickest turn that costs no thinking; `hop`: what its address tells.
-    pub(super) fn opened(&mut self, rtt: Duration, turn: Option<Duration>, hop: Option<Hop>) {
-        let opened = Opened { rtt, turn, hop };
+    pub(super) fn opened(
+        &mut self,
+        rtt: Duration,
+        turn: Option<Duration>,
+        hop: Option<Hop>,
+        now: Instant,
+    ) {
+        let opened = Opened {
+            rtt,
+            turn,
+            hop,
+            at: now,
+        };
         match self.openings.get_mut(self.next) {
             Some(oldest) => *oldest = opened,
             None => self.openings.push(opened),
@@ -107,7 +119,7 @@ impl PathBook {
 
     /// The kernel was asked about a connection that carried so many flights since.
     pub(super) fn sampled(&mut self, rtt: Duration, flights: u64, now: Instant) {
-        self.rtts.add(rtt, flights);
+        self.rtts.add(rtt, flights, now);
         self.newest = Some(now);
     }
 
@@ -125,6 +137,17 @@ impl PathBook {
             jitter: self.jitter(),
             age: self.newest.map(|at| now.saturating_duration_since(at)),
             connections: self.openings.len(),
+        }
+    }
+
+    /// The likelier round trip that nine tenths of what was measured since then did not exceed; `None` where nothing was.
+    pub(super) fn since(&self, then: Instant) -> Option<Duration> {
+        match self.scope() {
+            Scope::Hop(Hop::Balancer | Hop::Turns) if self.turns().is_some() => {
+                let new = self.openings.iter().filter(|one| one.at >= then);
+                turns(new.filter_map(|one| one.turn)).map(|turn| turn.p90)
+            }
+            Scope::Whole | Scope::Hop(_) => self.rtts.quantile_since(0.9, then),
         }
     }
 
@@ -148,13 +171,7 @@ impl PathBook {
     }
 
     fn turns(&self) -> Option<Turns> {
-        let mut turns: Vec<_> = self.openings.iter().filter_map(|one| one.turn).collect();
-        turns.sort_unstable();
-        Some(Turns {
-            least: *turns.first()?,
-            p50: at(&turns, 50)?,
-            p90: at(&turns, 90)?,
-        })
+        turns(self.openings.iter().filter_map(|one| one.turn))
     }
 
     fn jitter(&self) -> Option<Duration> {
@@ -162,6 +179,16 @@ impl PathBook {
         rtts.sort_unstable();
         Some(at(&rtts, 90)?.saturating_sub(at(&rtts, 10)?))
     }
+}
+
+fn turns(of: impl Iterator<Item = Duration>) -> Option<Turns> {
+    let mut turns: Vec<_> = of.collect();
+    turns.sort_unstable();
+    Some(Turns {
+        least: *turns.first()?,
+        p50: at(&turns, 50)?,
+        p90: at(&turns, 90)?,
+    })
 }
 
 /// The value that so many per cent of these do not exceed.
@@ -186,7 +213,7 @@ mod tests {
     fn book(openings: &[(u64, Option<u64>, Option<Hop>)]) -> Path {
         let (mut book, now) = (PathBook::default(), Instant::now());
         for (rtt, turn, hop) in openings {
-            book.opened(ms(*rtt), turn.map(ms), *hop);
+            book.opened(ms(*rtt), turn.map(ms), *hop, now);
             book.sampled(ms(*rtt), 1, now);
         }
         book.path(now)
@@ -232,6 +259,26 @@ mod tests {
         let local = book(&[(0, Some(0), Some(Hop::Loopback))]);
         assert_eq!(local.scope, Scope::Hop(Hop::Loopback));
         assert_eq!(local.likely(), Some((ms(0), ms(0))));
+    }
+
+    #[test]
+    fn what_was_measured_lately_is_the_turn_where_tcp_ends_in_between() {
+        let (mut book, then) = (PathBook::default(), Instant::now());
+        let now = then + ms(1);
+        for (turn, at) in [(30, then), (75, now)] {
+            book.opened(ms(0), Some(ms(turn)), Some(Hop::Balancer), at);
+            book.sampled(ms(0), 1, at);
+        }
+        assert_eq!(book.since(now), Some(ms(75)));
+        assert_eq!(
+            book.since(now + ms(1)),
+            None,
+            "a hop's own round trip says nothing"
+        );
+        let mut direct = PathBook::default();
+        direct.opened(ms(1), Some(ms(3)), None, then);
+        direct.sampled(ms(1), 1, now);
+        assert_eq!(direct.since(now), Some(ms(1)));
     }
 
     #[test]

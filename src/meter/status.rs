@@ -17,6 +17,9 @@ pub struct OriginStatus {
     /// Weighted by flights.
     pub rtt_p50: Option<Duration>,
     pub rtt_p90: Option<Duration>,
+    pub expected_rtt: Option<Duration>,
+    /// It was longer for five minutes.
+    pub rtt_exceeded: bool,
     pub flights: u64,
     pub database_seconds: f64,
     pub network_client_seconds: f64,

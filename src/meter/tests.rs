@@ -8,6 +8,7 @@ fn declared(origin: &str) -> Declared {
         origin: origin.into(),
         limit: None,
         expires: None,
+        expected_rtt: None,
     }
 }
 
@@ -103,6 +104,72 @@ fn an_end_and_a_limit_that_are_taken_away_are_shown_no_more() {
     let without = text(&meters);
     assert!(!without.contains("connections_limit{"));
     assert!(!without.contains("origin_expiry_timestamp_seconds{"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_expected_of_an_origin_is_shown_with_whether_it_holds() {
+    let meters = Meters::new("0", "none").unwrap();
+    let expecting = Declared {
+        expected_rtt: Some(Duration::from_millis(1)),
+        ..declared("shop")
+    };
+    meters.declare(&[expecting.clone(), declared("blog")]);
+    let exceeded = "origin_rtt_exceeded{listener=\"pg\",origin=\"shop\"}";
+    let with = text(&meters);
+    assert!(with.contains("origin_expected_rtt_seconds{origin=\"shop\"} 0.001"));
+    assert!(with.contains(&format!("{exceeded} 0")), "{with}");
+    assert!(!with.contains("exceeded{listener=\"pg\",origin=\"blog\"}"));
+
+    let shop = meters.origin("pg", "shop");
+    let mut looks = Vec::new();
+    for n in 0..=60 {
+        shop.client_rtt(Duration::from_millis(150), 1);
+        for (origin, told) in meters.surprises(Instant::now()) {
+            looks.push((n, origin.name().to_owned(), told));
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+    }
+    let told = Surprise {
+        broken: true,
+        measured: Duration::from_millis(150),
+        expected: Duration::from_millis(1),
+    };
+    assert_eq!(looks, [(60, "shop".to_owned(), told)]);
+    assert!(text(&meters).contains(&format!("{exceeded} 1")));
+    meters.declare(&[expecting]);
+    assert!(text(&meters).contains(&format!("{exceeded} 1")), "a reload");
+    meters.declare(&[declared("shop")]);
+    let without = text(&meters);
+    assert!(!without.contains("exceeded{") && !without.contains("expected_rtt_seconds{"));
+}
+
+#[test]
+fn the_hosts_of_an_origin_have_series_as_long_as_it_names_some() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    let named = Named {
+        addresses: 3,
+        answered: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7)),
+    };
+    meters.named("shop", Some(named));
+    meters.named("beyond-those-shown", Some(named));
+    meters.looked_up(5, 1);
+    meters.looked_up(7, 1);
+    let with = text(&meters);
+    for line in [
+        "dns_addresses{origin=\"shop\"} 3",
+        "dns_last_success_timestamp_seconds{origin=\"shop\"} 7",
+        "dns_lookups_total{result=\"success\"} 7",
+        "dns_lookups_total{result=\"failure\"} 1",
+    ] {
+        assert!(with.contains(line), "{line}\n{with}");
+    }
+    assert!(!with.contains("beyond-those-shown"));
+    meters.named("shop", None);
+    assert!(!text(&meters).contains("dns_addresses{"));
+    meters.named("shop", Some(named));
+    meters.declare(&[declared("blog")]);
+    assert!(!text(&meters).contains("dns_addresses{"));
 }
 
 #[test]

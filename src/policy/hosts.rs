@@ -30,6 +30,16 @@ pub enum Freshness {
     Given,
 }
 
+impl Freshness {
+    /// When the answer was given; `None` for one that nobody was asked for.
+    pub const fn since(self) -> Option<SystemTime> {
+        match self {
+            Self::Fresh { since, .. } | Self::Stale { since } => Some(since),
+            Self::Given => None,
+        }
+    }
+}
+
 impl Hosts {
     pub fn get(&self, host: &str) -> Option<&HostAnswer> {
         self.0.get(host)

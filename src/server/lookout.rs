@@ -1,6 +1,10 @@
 //! What a person should not forget: an observation that goes on, a file that differs from what is in force. Floor 4.
 
-use std::{sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -9,7 +13,11 @@ use tokio::{
 };
 
 use super::{house::House, status::rfc3339};
-use crate::policy::{Freshness, Policy};
+use crate::{
+    meter::Named,
+    net::resolver::HostState,
+    policy::{Freshness, From, Origin, Policy},
+};
 
 /// What is let in that the rules would refuse.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +55,7 @@ pub(super) async fn keep(house: Arc<House>) {
         let observing = Observing::of(&policy, SystemTime::now());
         let meters = &house.gateway.meters;
         meters.observing(observing.until.is_some(), observing.origins.len());
-        house.tell_hosts();
+        house.tell_hosts(&policy);
         meters.configuration_differs(!house.differing().await.is_empty());
         if !observing.any() {
             told = None;
@@ -68,16 +76,22 @@ pub(super) async fn keep(house: Arc<House>) {
 }
 
 impl House {
-    fn tell_hosts(&self) {
-        let states = self.names.states();
+    fn tell_hosts(&self, policy: &Policy) {
+        let meters = &self.gateway.meters;
+        let (answered, failed) = self.names.lookups();
+        meters.looked_up(answered, failed);
+        let states: BTreeMap<_, _> = self.names.states().into_iter().collect();
         let of = |wanted: fn(Option<Freshness>) -> bool| {
-            let states = states.iter();
-            states.filter(|(_, state)| wanted(state.freshness)).count()
+            let states = states.values();
+            states.filter(|state| wanted(state.freshness)).count()
         };
         let stale = of(|freshness| matches!(freshness, Some(Freshness::Stale { .. })));
         let unknown = of(|freshness| freshness.is_none());
         let fresh = states.len() - stale - unknown;
-        self.gateway.meters.hosts(fresh, stale, unknown);
+        meters.hosts(fresh, stale, unknown);
+        for origin in policy.origins() {
+            meters.named(&origin.name, named(origin, &states));
+        }
     }
 
     /// The files of the allowlist that are no longer what is in force.
@@ -91,6 +105,31 @@ impl House {
     }
 }
 
+/// What DNS says of the hosts that an origin names; `None`: it names none.
+fn named(origin: &Origin, states: &BTreeMap<Arc<str>, HostState>) -> Option<Named> {
+    let hosts = origin.from.iter().filter_map(|from| match from {
+        From::Host { name, inward } => Some((states.get(name), *inward)),
+        From::Network(_) | From::Any | From::Set(_) => None,
+    });
+    let hosts: Vec<_> = hosts.collect();
+    let addresses: BTreeSet<_> = hosts
+        .iter()
+        .filter_map(|(state, inward)| Some(((*state)?, *inward)))
+        .flat_map(|(state, inward)| {
+            let inside = state.inward.iter().filter(move |_| inward);
+            state.addresses.iter().chain(inside)
+        })
+        .collect();
+    // a host that was never answered is less than any time, and of no hosts there is none that is least
+    let times = hosts
+        .iter()
+        .map(|(state, _)| state.and_then(|s| s.freshness?.since()));
+    times.min().map(|answered| Named {
+        addresses: addresses.len(),
+        answered,
+    })
+}
+
 const STEP: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -101,6 +140,48 @@ mod tests {
         Observe, Origin, Rules,
         samples::{origin, policy, rules},
     };
+
+    #[test]
+    fn the_hosts_of_an_origin_are_told_by_the_one_that_was_answered_longest_ago() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let state = |addresses: &[&str], inward: &[&str], since| HostState {
+            freshness: Some(Freshness::Stale { since }),
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            inward: inward.iter().map(|text| text.parse().unwrap()).collect(),
+            answered: 1,
+            failed: 0,
+            error: None,
+            warning: None,
+        };
+        let mut states = BTreeMap::new();
+        let of = |hosts: &[(&str, bool)], states: &_| {
+            let from = hosts.iter().map(|(name, inward)| From::Host {
+                name: Arc::from(*name),
+                inward: *inward,
+            });
+            named(&Origin::new("a", from.collect()), states)
+        };
+        assert_eq!(of(&[], &states), None);
+        assert_eq!(of(&[("a", false)], &states), Some(Named::default()));
+        states.insert("a".into(), state(&["198.51.100.5"], &["10.0.0.1"], at(70)));
+        states.insert(
+            "b".into(),
+            state(&["198.51.100.5", "198.51.100.6"], &[], at(50)),
+        );
+        let told = |addresses, answered| {
+            Some(Named {
+                addresses,
+                answered,
+            })
+        };
+        assert_eq!(of(&[("a", false)], &states), told(1, Some(at(70))));
+        assert_eq!(of(&[("a", true)], &states), told(2, Some(at(70))));
+        assert_eq!(
+            of(&[("a", true), ("b", false)], &states),
+            told(3, Some(at(50)))
+        );
+        assert_eq!(of(&[("a", false), ("c", false)], &states), told(1, None));
+    }
 
     #[test]
     fn an_observation_is_told_until_it_ends() {

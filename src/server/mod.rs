@@ -15,6 +15,7 @@ pub(crate) mod bindings;
 mod certificate;
 mod clock;
 pub mod control;
+mod expected;
 pub mod grants;
 mod guard;
 mod house;
@@ -119,6 +120,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
     services.spawn("files", refresh::follow_files(Arc::clone(&house)));
     services.spawn("clock", clock::keep(Arc::clone(&house)));
     services.spawn("lookout", lookout::keep(Arc::clone(&house)));
+    services.spawn("expected", expected::keep(Arc::clone(&house)));
     services.spawn("meters", Arc::clone(&house.gateway.meters).keep_told());
     services.spawn("history", Arc::clone(&house.gateway.meters).keep_history());
     services.spawn("watchdog", systemd::watchdog(pulses));

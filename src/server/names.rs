@@ -46,6 +46,12 @@ impl Names {
             .collect()
     }
 
+    /// Look-ups so far: how many were answered, and how many were not.
+    pub(super) fn lookups(&self) -> (u64, u64) {
+        let resolved = self.resolved.borrow();
+        (resolved.answered, resolved.failed)
+    }
+
     /// From now on these are asked for, and all of them once more: an operator who reloads does not wait for a TTL.
     pub(super) fn want(&self, rules: &Rules, settings: &Resolver) {
         self.wanted.send_replace(wanted(rules, settings));

@@ -254,6 +254,7 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
                 origin: Arc::clone(&origin.name),
                 limit: origin.limits.connections,
                 expires: origin.expires,
+                expected_rtt: origin.expected_rtt,
             })
             .collect::<Vec<_>>()
     };

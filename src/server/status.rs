@@ -122,6 +122,12 @@ pub struct OriginLine {
     /// The median of the recent connections' least round trips, weighted by flights.
     pub rtt_p50_ms: Option<f64>,
     pub rtt_least_ms: Option<f64>,
+    /// The longest round trip that is expected.
+    #[serde(default)]
+    pub expected_rtt_ms: Option<f64>,
+    /// It was longer for five minutes.
+    #[serde(default)]
+    pub rtt_exceeded: bool,
     pub flights: u64,
     pub database_seconds: f64,
     pub network_seconds: f64,
@@ -172,6 +178,8 @@ impl From<OriginStatus> for OriginLine {
             network_share: status.network_share(),
             rtt_p50_ms: status.rtt_p50.map(millis),
             rtt_least_ms: status.rtt_least.map(millis),
+            expected_rtt_ms: status.expected_rtt.map(millis),
+            rtt_exceeded: status.rtt_exceeded,
             last_seen: last_seen.map(|at| rfc3339(SystemTime::UNIX_EPOCH + at)),
             network_seconds: status.network_client_seconds + status.network_upstream_seconds,
             database_seconds: status.database_seconds,

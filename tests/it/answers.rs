@@ -108,6 +108,17 @@ origins:\n  - {name: erp, from: [{host: erp.partner.example}], users: [erp]}\n";
     let gateway = Gateway::start(&Postgres::shared().address(), more);
     gateway.until_metric("doorward_policy_mode", &[("mode", "observe")], 1.0);
     gateway.until_metric("doorward_dns_hosts", &[("state", "unknown")], 1.0);
+    let shows = |name: &str| gateway.metrics().iter().any(|sample| sample.name == name);
+    wait_until("a look-up has failed", || {
+        let failed = [("result", "failure")];
+        (gateway.metric("doorward_dns_lookups_total", &failed) >= 1.0).then_some(())
+    });
+    assert!(shows("doorward_dns_addresses"));
+    gateway.until_metric(
+        "doorward_dns_last_success_timestamp_seconds",
+        &[("origin", "erp")],
+        0.0,
+    );
     gateway.logged(&[("event", "observing")]);
     let status = gateway.command(&["status"]);
     assert!(
@@ -118,4 +129,5 @@ origins:\n  - {name: erp, from: [{host: erp.partner.example}], users: [erp]}\n";
     gateway.reload(SHOP);
     gateway.until_metric("doorward_policy_mode", &[("mode", "enforce")], 1.0);
     gateway.until_metric("doorward_dns_hosts", &[("state", "unknown")], 0.0);
+    assert!(!shows("doorward_dns_addresses"));
 }

@@ -46,6 +46,9 @@ pub struct Resolved {
     pub states: BTreeMap<Arc<str>, HostState>,
     /// Every host that is followed was asked for at least once.
     pub complete: bool,
+    /// Questions that were answered, and that were not, for all hosts that ever were followed.
+    pub answered: u64,
+    pub failed: u64,
 }
 
 /// How it stands with one host.
@@ -163,7 +166,11 @@ impl Resolved {
 
 /// All hosts, and when to ask for which. Pure.
 #[derive(Debug, Default)]
-struct Book(BTreeMap<Arc<str>, Entry>);
+struct Book {
+    hosts: BTreeMap<Arc<str>, Entry>,
+    answered: u64,
+    failed: u64,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -175,8 +182,8 @@ struct Entry {
 impl Book {
     /// Forgets whom nobody wants any more; of the others nothing that is known is lost.
     fn want(&mut self, wanted: &Wanted, now: Instant) {
-        self.0.retain(|name, _| wanted.hosts.contains(name));
-        for entry in self.0.values_mut() {
+        self.hosts.retain(|name, _| wanted.hosts.contains(name));
+        for entry in self.hosts.values_mut() {
             entry.host.keep_stale_for(wanted.max_stale);
             entry.host.hurry();
         }
@@ -186,13 +193,13 @@ impl Book {
                 answered: 0,
                 failed: 0,
             };
-            self.0.entry(Arc::clone(name)).or_insert_with(entry);
+            self.hosts.entry(Arc::clone(name)).or_insert_with(entry);
         }
     }
 
     /// Who is to be asked for now, `most` of them.
     fn ask(&mut self, now: Instant, most: usize) -> Vec<Arc<str>> {
-        let mut due: Vec<_> = self.0.iter_mut().collect();
+        let mut due: Vec<_> = self.hosts.iter_mut().collect();
         due.retain(|(_, entry)| entry.host.due() <= now);
         // hosts that fail come back often: nobody may have to wait for ever behind them
         due.sort_by_key(|(_, entry)| entry.host.due());
@@ -207,21 +214,22 @@ impl Book {
 
     fn hear(&mut self, name: &str, answers: [Answer; 2], now: Moment) {
         // nobody may want it any more
-        let Some(entry) = self.0.get_mut(name) else {
+        let Some(entry) = self.hosts.get_mut(name) else {
             return;
         };
         entry.host.hear(answers, now);
-        let tally = if entry.host.error().is_none() {
-            &mut entry.answered
+        let (own, all) = if entry.host.error().is_none() {
+            (&mut entry.answered, &mut self.answered)
         } else {
-            &mut entry.failed
+            (&mut entry.failed, &mut self.failed)
         };
-        *tally += 1;
+        *own += 1;
+        *all += 1;
     }
 
     /// When something is to be done.
     fn next(&self, now: Instant) -> Instant {
-        let moments = self.0.values().flat_map(|entry| {
+        let moments = self.hosts.values().flat_map(|entry| {
             let changes = entry.host.changes(now);
             changes.into_iter().chain([entry.host.due()])
         });
@@ -233,12 +241,14 @@ impl Book {
     fn resolved(&self, now: Instant) -> Resolved {
         let mut resolved = Resolved {
             complete: self
-                .0
+                .hosts
                 .values()
                 .all(|entry| entry.answered + entry.failed > 0),
+            answered: self.answered,
+            failed: self.failed,
             ..Resolved::default()
         };
-        for (name, entry) in &self.0 {
+        for (name, entry) in &self.hosts {
             let answer = entry.host.answer(now);
             resolved.states.insert(
                 Arc::clone(name),

@@ -40,6 +40,7 @@ pub(super) fn meters() -> Meters {
         origin: "shop".into(),
         limit: None,
         expires: None,
+        expected_rtt: None,
     }]);
     meters
 }
@@ -340,6 +341,7 @@ async fn a_session_that_moves_counts_for_its_new_origin() {
         origin: origin.into(),
         limit: None,
         expires: None,
+        expected_rtt: None,
     });
     bench.meters.declare(&declared);
     bench
