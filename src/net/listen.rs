@@ -37,9 +37,14 @@ pub fn bind(address: SocketAddr, families: Families) -> io::Result<TcpListener> 
     TcpListener::from_std(socket.into())
 }
 
-/// Sets a connection to a server as [`bind`] sets those of clients.
-pub fn tune(socket: &TcpStream) -> io::Result<()> {
-    set(&SockRef::from(socket))
+/// Sets a connection to a server as [`bind`] sets those of clients. A server on this machine does not die without a word, so it
+/// is not asked: five calls less for a connection.
+pub fn tune(socket: &TcpStream, server: SocketAddr) -> io::Result<()> {
+    if server.ip().to_canonical().is_loopback() {
+        socket.set_nodelay(true)
+    } else {
+        set(&SockRef::from(socket))
+    }
 }
 
 /// No delay for small messages, and a dead peer is noticed.
@@ -86,14 +91,19 @@ mod tests {
         assert_eq!(accepted.unwrap().1.ip().to_string(), "::ffff:127.0.0.1");
     }
 
-    #[tokio::test]
-    async fn both_legs_send_small_messages_at_once_and_notice_a_dead_peer() {
+    /// A connection on this machine, from both ends.
+    async fn pair() -> [TcpStream; 2] {
         let listener = bind("127.0.0.1:0".parse().unwrap(), Families::Own).unwrap();
         let connecting = TcpStream::connect(listener.local_addr().unwrap());
         let (dialled, accepted) = tokio::join!(connecting, listener.accept());
-        let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());
-        tune(&dialled).unwrap();
-        for socket in [&dialled, &accepted] {
+        [dialled.unwrap(), accepted.unwrap().0]
+    }
+
+    #[tokio::test]
+    async fn both_legs_send_small_messages_at_once_and_notice_a_dead_peer() {
+        let both = pair().await;
+        tune(&both[0], "192.0.2.7:5432".parse().unwrap()).unwrap();
+        for socket in &both {
             assert!(socket.nodelay().unwrap());
             let socket = SockRef::from(socket);
             assert!(socket.keepalive().unwrap());
@@ -101,6 +111,16 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 10);
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_on_this_machine_is_not_asked_whether_it_lives() {
+        for local in ["127.0.0.1:5432", "[::1]:5432", "[::ffff:127.0.0.2]:5432"] {
+            let [socket, _peer] = pair().await;
+            tune(&socket, local.parse().unwrap()).unwrap();
+            assert!(socket.nodelay().unwrap());
+            assert!(!SockRef::from(&socket).keepalive().unwrap());
         }
     }
 }

@@ -234,7 +234,7 @@ impl Door {
         match self {
             Self::Tcp(address) => {
                 let socket = TcpStream::connect(address).await?;
-                listen::tune(&socket)?;
+                listen::tune(&socket, *address)?;
                 Ok(Stream::Tcp(socket))
             }
             Self::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
