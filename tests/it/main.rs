@@ -69,4 +69,5 @@ mod sqlstates;
 mod starting;
 mod storm;
 mod temporary;
+mod truth;
 mod upstream_tls;

@@ -7,6 +7,7 @@ pub(crate) mod dice;
 pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod line;
 pub(crate) mod mysql;
 pub(crate) mod mysql_clients;
 pub(crate) mod mysql_peer;

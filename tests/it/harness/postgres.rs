@@ -221,10 +221,20 @@ impl Postgres {
         self.psql(sql).worked().to_owned()
     }
 
+    /// The same, in another database than the superuser's own.
+    #[track_caller]
+    pub(crate) fn sql_in(&self, database: &str, sql: &str) -> String {
+        self.psql_in(database, sql).worked().to_owned()
+    }
+
     pub(crate) fn psql(&self, sql: &str) -> Ended {
+        self.psql_in("postgres", sql)
+    }
+
+    fn psql_in(&self, database: &str, sql: &str) -> Ended {
         let mut command = Command::new("psql");
         run(command
-            .args(["-X", "-A", "-t", "-q", "-U", "postgres", "-d", "postgres"])
+            .args(["-X", "-A", "-t", "-q", "-U", "postgres", "-d", database])
             .args(["-v", "ON_ERROR_STOP=1", "-c", sql])
             .arg("-h")
             .arg(self.socket_folder())
