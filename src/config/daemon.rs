@@ -1,16 +1,18 @@
-//! What the daemon itself is told: TLS, its own door, limits, log, audit, metrics, resolver. Floor 1: pure.
+//! What the daemon itself is told: TLS, its own door, limits, log, audit, metrics, distances, resolver. Floor 1: pure.
+
+use std::time::Duration;
 
 use super::{
     Environment, LogFormat,
-    keys::{FURTHER, TLS},
+    keys::{FURTHER, LATENCY, PLACES, TLS},
     layering::Layers,
     listeners::{Door, meet},
     origins::TLS_VERSIONS,
     problems::{Fault, Report},
     raw::Node,
-    settings::{Admin, Audit, Limits, Log, Metrics, Resolver, Tls, TlsFiles},
+    settings::{Admin, Audit, Distances, Limits, Log, Metrics, Resolver, Tls, TlsFiles},
     values,
-    walk::{Fields, both, list, scalar, word},
+    walk::{Fields, both, list, optional, scalar, word},
 };
 use crate::policy::TlsVersion;
 
@@ -117,6 +119,37 @@ pub(super) fn metrics(layers: &Layers, report: &mut Report) -> Metrics {
         Ok(most)
     });
     most.map_or_else(Metrics::default, |max_origins| Metrics { max_origins })
+}
+
+/// `latency: {places}`.
+pub(super) fn distances(top: &Fields<'_>, report: &mut Report) -> Distances {
+    let mut distances = Distances::default();
+    let latency = top.get("latency");
+    let latency = latency.and_then(|node| Fields::read(node, &LATENCY, report));
+    let given = latency.and_then(|latency| Fields::read(latency.get("places")?, &PLACES, report));
+    let Some(given) = given else {
+        return distances;
+    };
+    let mut nearer = ("nowhere", Duration::ZERO);
+    for (key, limit) in [
+        ("same_site", &mut distances.same_site),
+        ("same_region", &mut distances.same_region),
+        ("near", &mut distances.near),
+        ("same_continent", &mut distances.same_continent),
+        ("far", &mut distances.far),
+    ] {
+        if let Some(read) = optional(&given, key, report, values::some_time) {
+            *limit = read;
+        }
+        if *limit <= nearer.1 {
+            let fault = Fault::new(format!("`{key}` is not beyond `{}`", nearer.0))
+                .label(format!("{limit:?} and {:?}", nearer.1))
+                .hint("each place is farther than the one before: same_site, same_region, near, same_continent, far");
+            report.error(given.place(key), fault);
+        }
+        nearer = (key, *limit);
+    }
+    distances
 }
 
 pub(super) fn resolver(top: &Fields<'_>, layers: &Layers, report: &mut Report) -> Resolver {

@@ -36,6 +36,7 @@ const TOP_KEYS: &[Key] = &[
         "Where certificates that are made here, temporary origins and the last good allowlist are kept"),
     key("limits", Map(&LIMITS), Means("the defaults of its keys"), "What clients may take before they are let in"),
     key("metrics", Map(&METRICS), Means("the defaults of its keys"), "The metrics page"),
+    key("latency", Map(&LATENCY), Means("the defaults of its keys"), "What round trips mean"),
     key("resolver", Map(&RESOLVER), Means("the defaults of its keys"), "How the hosts are looked up that origins name"),
     key("log", Map(&LOG), Means("the defaults of its keys"), "The log"),
     key("audit", Map(&AUDIT), Means("none"), "Who came in, who did not, and who changed the rules"),
@@ -133,6 +134,19 @@ pub(super) const LIMITS: Schema = schema("`limits`", &[
 
 pub(super) const METRICS: Schema = schema("`metrics`", &[
     key("max_origins", Count, Value("500"), "Origins beyond share the label `_other`"),
+]);
+
+pub(super) const LATENCY: Schema = schema("`latency`", &[
+    key("places", Map(&PLACES), Means("the defaults of its keys"),
+        "How far an application is, in words: the round trips below which each holds"),
+]);
+
+pub(super) const PLACES: Schema = schema("`latency.places`", &[
+    key("same_site", Duration, Value("500us"), "In the database's own datacentre"),
+    key("same_region", Duration, Value("2ms"), "In one beside it"),
+    key("near", Duration, Value("10ms"), "In the same country or the next"),
+    key("same_continent", Duration, Value("40ms"), "Not over an ocean"),
+    key("far", Duration, Value("100ms"), "Beyond it is another continent"),
 ]);
 
 pub(super) const RESOLVER: Schema = schema("`resolver`", &[

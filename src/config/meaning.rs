@@ -107,6 +107,7 @@ fn settings(
         log: daemon::log(&layers, report),
         audit: daemon::audit(&layers, report),
         metrics: daemon::metrics(&layers, report),
+        distances: daemon::distances(top, report),
         resolver: daemon::resolver(top, &layers, report),
     }
 }

@@ -47,9 +47,9 @@ pub use raw::MAX_FILE;
 pub use sayable::{is_sayable_dns, is_sayable_uri, sayable_database, sayable_user};
 pub use schema::json_schema;
 pub use settings::{
-    Admin, Audit, Compression, Identify, Limits, Listener, Log, LogFormat, Metrics, Negotiation,
-    ProtectUpstream, Protocol, Resolver, Scram, Settings, Tls, TlsFiles, UpstreamAddress,
-    UpstreamProxyProtocol, UpstreamTls,
+    Admin, Audit, Compression, Distances, Identify, Limits, Listener, Log, LogFormat, Metrics,
+    Negotiation, ProtectUpstream, Protocol, Resolver, Scram, Settings, Tls, TlsFiles,
+    UpstreamAddress, UpstreamProxyProtocol, UpstreamTls,
 };
 pub use spoken::{spoken_length, spoken_network};
 pub use texts::{List, Lists, Texts};

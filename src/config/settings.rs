@@ -17,6 +17,7 @@ pub struct Settings {
     pub log: Log,
     pub audit: Audit,
     pub metrics: Metrics,
+    pub distances: Distances,
     pub resolver: Resolver,
 }
 
@@ -247,6 +248,28 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self { max_origins: 500 }
+    }
+}
+
+/// How far an application is, in words: the round trips below which each holds, ascending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Distances {
+    pub same_site: Duration,
+    pub same_region: Duration,
+    pub near: Duration,
+    pub same_continent: Duration,
+    pub far: Duration,
+}
+
+impl Default for Distances {
+    fn default() -> Self {
+        Self {
+            same_site: Duration::from_micros(500),
+            same_region: Duration::from_millis(2),
+            near: Duration::from_millis(10),
+            same_continent: Duration::from_millis(40),
+            far: Duration::from_millis(100),
+        }
     }
 }
 

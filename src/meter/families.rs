@@ -74,6 +74,7 @@ pub(super) struct Families {
     pub(super) transmit_bytes: IntCounterVec,
     pub(super) origin_last_seen: IntGaugeVec,
     pub(super) origin_expiry: IntGaugeVec,
+    pub(super) origin_place: IntGaugeVec,
     pub(super) origin_expected_rtt: GaugeVec,
     pub(super) origin_rtt_exceeded: IntGaugeVec,
 }
@@ -367,6 +368,11 @@ impl Families {
                 "When the origin expires; absent without an end",
                 &["origin"],
             )?,
+            origin_place: new.gauges(
+                "origin_place",
+                "1 for how far half of the origin's recent flights come from (`latency.places`), of several listeners the farthest; 0 for all where nothing can be claimed",
+                &["origin", "place"],
+            )?,
             origin_expected_rtt: new.seconds_gauges(
                 "origin_expected_rtt_seconds",
                 "The longest round trip that is expected of the origin (`expect`); absent without an expectation",
@@ -413,6 +419,7 @@ impl Families {
         retain(&self.transmit_bytes, keep);
         retain(&self.origin_last_seen, keep);
         retain(&self.origin_expiry, keep);
+        retain(&self.origin_place, keep);
         retain(&self.origin_expected_rtt, keep);
         retain(&self.origin_rtt_exceeded, keep);
         retain(&self.dns_addresses, keep);

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rtt::RttBook;
+use super::{
+    place::{Bands, Place},
+    rtt::RttBook,
+};
 
 /// How far an origin's clients are, as their recent connections show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +77,20 @@ impl Path {
             (Scope::Hop(Hop::Balancer | Hop::Turns), Some(turn)) => Some((turn.p50, turn.p90)),
             (Scope::Whole | Scope::Hop(_), _) => Some((self.p50?, self.p90?)),
         }
+    }
+
+    /// Where half of the flights come from, and where nine tenths do. Of what is behind a hop nothing near is claimed: whatever ended
+    /// TCP may have been quick for another.
+    pub fn places(&self, bands: &Bands) -> Option<(Place, Place)> {
+        let (p50, p90) = self.likely()?;
+        let claimed = match self.scope {
+            Scope::Whole => true,
+            Scope::Hop(Hop::Loopback) => false,
+            Scope::Hop(Hop::Balancer | Hop::Turns) => {
+                self.turn.is_some() && p50 >= bands.same_region
+            }
+        };
+        claimed.then(|| (bands.place(p50), bands.place(p90)))
     }
 }
 
@@ -256,7 +273,15 @@ mod tests {
         ]);
         assert_eq!(balanced.scope, Scope::Hop(Hop::Balancer));
         assert_eq!(balanced.likely(), Some((ms(30), ms(30))));
+        let bands = Bands::default();
+        assert_eq!(
+            balanced.places(&bands),
+            Some((Place::SameContinent, Place::SameContinent))
+        );
+        let quick = book(&[(0, Some(1), Some(Hop::Balancer))]);
+        assert_eq!(quick.places(&bands), None, "nothing near is claimed");
         let local = book(&[(0, Some(0), Some(Hop::Loopback))]);
+        assert_eq!(local.places(&bands), None);
         assert_eq!(local.scope, Scope::Hop(Hop::Loopback));
         assert_eq!(local.likely(), Some((ms(0), ms(0))));
     }

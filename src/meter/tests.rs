@@ -144,6 +144,32 @@ async fn what_is_expected_of_an_origin_is_shown_with_whether_it_holds() {
 }
 
 #[test]
+fn an_origin_is_at_one_place_or_at_none() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    let at = |place: &str| {
+        let line = format!("origin_place{{origin=\"shop\",place=\"{place}\"}} 1");
+        text(&meters).contains(&line)
+    };
+    let places = || {
+        let places = Place::ALL.into_iter().map(Place::label);
+        places.filter(|place| at(place)).collect::<Vec<_>>()
+    };
+    assert!(text(&meters).contains("origin_place{origin=\"shop\",place=\"far\"} 0"));
+    assert_eq!(places(), [""; 0]);
+    let shop = meters.origin("pg", "shop");
+    shop.client_rtt(Duration::from_millis(3), 1);
+    assert_eq!(places(), ["near"]);
+    meters.set_bands(Bands {
+        same_region: Duration::from_millis(4),
+        ..Bands::default()
+    });
+    assert_eq!(places(), ["same_region"]);
+    meters.declare(&[]);
+    assert!(!text(&meters).contains("shop"));
+}
+
+#[test]
 fn the_hosts_of_an_origin_have_series_as_long_as_it_names_some() {
     let meters = Meters::new("0", "none").unwrap();
     meters.declare(&[declared("shop")]);

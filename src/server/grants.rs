@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use super::{
     control::Refused,
     house::House,
-    reload::{No, declared},
+    reload::{No, declare},
     temporary::{Given, Joined, join},
 };
 use crate::{
@@ -250,7 +250,7 @@ impl House {
         let policy = self.next_policy(rules.clone());
         let generation = policy.generation();
         let meters = &self.gateway.meters;
-        meters.declare(&declared(policy.origins(), &self.lock().settings));
+        declare(meters, policy.origins(), &self.lock().settings);
         meters.configured(generation, SystemTime::now());
         self.standing
             .send_modify(|standing| standing.policy = Arc::clone(&policy));

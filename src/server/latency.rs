@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::verdict;
-use crate::meter::{Bands, Hop, LastHour, OriginFigures, Path, Point, Scope};
+use crate::meter::{Bands, LastHour, OriginFigures, Path, Point, Scope};
 
 /// One origin on one listener, over the last hour or as long as it is known. Milliseconds are those of one [`Unit`]; they are
 /// least ones: jitter, queues and loss come on top.
@@ -158,7 +158,8 @@ pub(super) fn line(
     let network = happened.network_seconds();
     let both = network + happened.database_seconds;
     let Path { scope, .. } = figures.path;
-    let (place, place_p90) = places(&figures.path, bands);
+    let places = figures.path.places(bands);
+    let elsewhere = places.filter(|(half, most)| half != most);
     let mut line = LatencyLine {
         origin: figures.origin.clone(),
         listener: figures.listener.clone(),
@@ -179,8 +180,8 @@ pub(super) fn line(
         jitter_ms: figures.path.jitter.map(in_millis),
         rtt_age_seconds: figures.path.age.map(|age| age.as_secs()),
         connections: figures.path.connections,
-        place,
-        place_p90,
+        place: places.map(|(half, _)| half.label().to_owned()),
+        place_p90: elsewhere.map(|(_, most)| most.label().to_owned()),
         unit,
         units,
         flights: happened.flights,
@@ -249,25 +250,6 @@ const fn unit(figures: &OriginFigures) -> (Unit, u64) {
     } else {
         (Unit::Burst, happened.bursts)
     }
-}
-
-/// Where half of the flights come from and where nine tenths do, if that is elsewhere. Of what is behind a hop nothing near is
-/// claimed: whatever ended TCP may have been quick for another.
-fn places(path: &Path, bands: &Bands) -> (Option<String>, Option<String>) {
-    let Some((p50, p90)) = path.likely() else {
-        return (None, None);
-    };
-    let hop = match path.scope {
-        Scope::Whole => false,
-        Scope::Hop(Hop::Loopback) => return (None, None),
-        Scope::Hop(Hop::Balancer | Hop::Turns) => true,
-    };
-    if hop && (path.turn.is_none() || p50 < bands.same_region) {
-        return (None, None);
-    }
-    let (half, most) = (bands.place(p50), bands.place(p90));
-    let elsewhere = (most != half).then(|| most.label().to_owned());
-    (Some(half.label().to_owned()), elsewhere)
 }
 
 fn confidence(figures: &OriginFigures) -> Confidence {

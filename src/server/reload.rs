@@ -25,8 +25,8 @@ use super::{
     temporary::join,
 };
 use crate::{
-    config::{Listener, LoadError, Loaded, Log, Settings, Texts},
-    meter::Declared,
+    config::{Distances, Listener, LoadError, Loaded, Log, Settings, Texts},
+    meter::{Bands, Declared, Meters},
     net::{ClientTrust, UpstreamTls, certificate::AuthorityError},
     policy::{Origin, Policy, Rules},
     session::AUDIT,
@@ -187,7 +187,7 @@ impl House {
         let meters = &self.gateway.meters;
         // before the origins that are gone are forgotten, and their sessions with them
         let live = self.sessions();
-        meters.declare(&declared(policy.origins(), settings));
+        declare(meters, policy.origins(), settings);
         refresh::tell_ends(meters, &made.certificates, &made.clients);
         self.tls.send_replace(Arc::clone(&made.certificates.tls));
         self.limits.send_replace(settings.limits);
@@ -241,8 +241,14 @@ impl House {
     }
 }
 
+/// Tells the meters whom they count, and what they call far.
+pub(super) fn declare(meters: &Meters, origins: &[Arc<Origin>], settings: &Settings) {
+    meters.declare(&declared(origins, settings));
+    meters.set_bands(bands(&settings.distances));
+}
+
 /// Each origin on each listener that it may use, for the meters: as many as are shown, in the order of the file.
-pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Declared> {
+fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Declared> {
     let on = |origin: &Arc<Origin>| {
         let origin = Arc::clone(origin);
         settings
@@ -260,6 +266,17 @@ pub(super) fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Decl
     };
     let shown = usize::try_from(settings.metrics.max_origins).unwrap_or(usize::MAX);
     origins.iter().take(shown).flat_map(on).collect()
+}
+
+/// The distances as the meters know them.
+const fn bands(distances: &Distances) -> Bands {
+    Bands {
+        same_site: distances.same_site,
+        same_region: distances.same_region,
+        near: distances.near,
+        same_continent: distances.same_continent,
+        far: distances.far,
+    }
 }
 
 /// Reads the allowlist and what it names. Blocks on files.

@@ -25,7 +25,7 @@ use super::{
     kept,
     names::{Asking, Names},
     refresh,
-    reload::declared,
+    reload::declare,
     source,
     temporary::{Book, join},
     upstreams::Doors,
@@ -97,7 +97,7 @@ pub(super) async fn open(
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
     let (names, asking) = Names::begin(&rules, &settings.resolver).await;
     let policy = Policy::new(rules, &names.hosts(), FIRST_GENERATION);
-    meters.declare(&declared(policy.origins(), &settings));
+    declare(&meters, policy.origins(), &settings);
     refresh::tell_ends(&meters, &made.certificates, &made.clients);
     meters.configured(FIRST_GENERATION, now);
     let in_use = if problem.is_some() {

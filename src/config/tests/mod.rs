@@ -130,7 +130,8 @@ fn the_example_file_is_good_and_has_every_key_that_is_built() {
 #[test]
 fn every_part_of_the_settings_is_read() {
     let loaded = good(&format!(
-        "{}tls: {{client_ca: /ca, crl: /crl}}\nmetrics: {{max_origins: 7}}\nresolver: {{servers: ['127.0.0.1:53', '[::1]:54'], max_stale: 5m}}\naudit: {{file: /a, required: true}}\norigins:\n",
+        "{}tls: {{client_ca: /ca, crl: /crl}}\nmetrics: {{max_origins: 7}}\nresolver: {{servers: ['127.0.0.1:53', '[::1]:54'], max_stale: 5m}}\naudit: {{file: /a, required: true}}\n\
+latency: {{places: {{same_site: 300us, near: 5ms}}}}\norigins:\n",
         DOOR.replace(
             "upstream:",
             "proxy_protocol: {from: [192.0.2.1, 10.0.0.0/24]}, upstream:"
@@ -143,6 +144,10 @@ fn every_part_of_the_settings_is_read() {
     let servers = ["127.0.0.1:53", "[::1]:54"].map(|text| text.parse().unwrap());
     assert_eq!(settings.resolver.servers, servers);
     assert_eq!(settings.resolver.max_stale, Duration::from_secs(300));
+    let distances = settings.distances;
+    assert_eq!(distances.same_site, Duration::from_micros(300));
+    assert_eq!(distances.near, Duration::from_millis(5));
+    assert_eq!(distances.far, Duration::from_millis(100));
     let audit = settings.audit;
     assert!(audit.required && audit.file.as_deref() == Some(Path::new("/a")));
     let balancers = ["192.0.2.1/32", "10.0.0.0/24"].map(|text| text.parse().unwrap());
