@@ -1,4 +1,4 @@
-//! Metrics and health over HTTP. Floor 4: read-only, small, and never a way in.
+//! Metrics, health and the status page over HTTP. Floor 4: read-only, small, and never a way in.
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode, Version,
     body::{Body, Bytes},
-    header::{self, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -17,17 +17,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Logging, Tasks, upstreams::Doors};
-use crate::session::Gateway;
+use super::{
+    Tasks,
+    house::House,
+    page::{PageAnswer, STATUS_PAGE},
+};
 
 /// What the pages are made from.
-#[derive(Debug)]
 pub(super) struct Pages {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) doors: Arc<Doors>,
-    pub(super) logging: Logging,
+    pub(super) house: Arc<House>,
     /// Whether the address we are bound to is loopback; then the Host header must name it, for a page of the web that
-    /// resolves its own name to 127.0.0.1 must not read what it likes (DNS rebinding).
+    /// resolves its own name to 127.0.0.1 must not read what it likes (DNS rebinding). Only there the status page is shown.
     pub(super) loopback: bool,
 }
 
@@ -73,10 +73,19 @@ impl Pages {
             );
         }
         let path = request.uri().path();
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+        let known = match path {
+            "/metrics" | "/healthz" | "/readyz" => true,
+            "/" | "/status.json" => self.loopback,
+            _ => false,
+        };
+        if !known {
             return text(
                 StatusCode::NOT_FOUND,
-                "there are /metrics, /healthz and /readyz\n",
+                if self.loopback {
+                    "there are /, /metrics, /healthz and /readyz\n"
+                } else {
+                    "there are /metrics, /healthz and /readyz\n"
+                },
             );
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -91,14 +100,16 @@ impl Pages {
         match path {
             "/metrics" => self.metrics(),
             "/readyz" => self.readiness().await,
+            "/" => status_page(),
+            "/status.json" => self.figures().await,
             _ => text(StatusCode::OK, "ok\n"),
         }
     }
 
     fn metrics(&self) -> Page {
-        let meters = &self.gateway.meters;
-        meters.log_events_dropped("stderr", self.logging.dropped());
-        meters.log_events_dropped("audit", self.logging.audit().dropped());
+        let (meters, logging) = (&self.house.gateway.meters, &self.house.logging);
+        meters.log_events_dropped("stderr", logging.dropped());
+        meters.log_events_dropped("audit", logging.audit().dropped());
         match meters.render() {
             Ok(bytes) => page(
                 StatusCode::OK,
@@ -109,9 +120,17 @@ impl Pages {
         }
     }
 
+    /// What the status page draws.
+    async fn figures(&self) -> Page {
+        match serde_json::to_vec(&PageAnswer::of(&self.house).await) {
+            Ok(bytes) => page(StatusCode::OK, "application/json", bytes),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        }
+    }
+
     /// Ready: a configuration is in force, every upstream takes connections, and the end has not begun.
     async fn readiness(&self) -> Page {
-        self.doors.ask().await;
+        self.house.doors.ask().await;
         let mut ready = true;
         let mut lines = String::new();
         let mut line = |good: bool, what: &str| {
@@ -121,12 +140,12 @@ impl Pages {
             lines.push('\n');
         };
         {
-            let standing = self.gateway.standing.borrow();
+            let standing = self.house.gateway.standing.borrow();
             let generation = standing.policy.generation();
             line(true, &format!("configuration: generation {generation}"));
             line(standing.closing.is_none(), "accepting connections");
         }
-        for door in self.doors.iter() {
+        for door in self.house.doors.iter() {
             let name = &door.settings.name;
             line(
                 door.meters.upstream_is_up() == Some(true),
@@ -163,6 +182,21 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+fn status_page() -> Page {
+    let told = &*STATUS_PAGE;
+    let mut page = page(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        told.html.clone().into(),
+    );
+    // it is of hashes and constants
+    if let Ok(policy) = HeaderValue::from_str(&told.policy) {
+        page.headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    page
+}
+
 fn text(status: StatusCode, text: &str) -> Page {
     page(status, "text/plain; charset=utf-8", text.to_owned().into())
 }
@@ -174,6 +208,8 @@ fn page(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Page {
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
     ] {
         page.headers_mut()
             .insert(name, HeaderValue::from_static(value));
@@ -181,6 +217,8 @@ fn page(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Page {
     page
 }
 
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 /// Connections at a time.
 const MOST: usize = 16;
 /// From accept to the last byte of the answer.

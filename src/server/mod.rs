@@ -26,6 +26,7 @@ pub mod latency;
 mod logging;
 pub mod lookout;
 mod names;
+mod page;
 pub mod people;
 mod refresh;
 pub mod rehearsed;
@@ -104,9 +105,7 @@ pub async fn run(configuration: Configuration, logging: &Logging) -> Result<(), 
         services.spawn("accept", entrance.accept_until(closing.clone()));
     }
     let pages = Pages {
-        gateway: Arc::clone(&house.gateway),
-        doors: Arc::clone(&house.doors),
-        logging: logging.clone(),
+        house: Arc::clone(&house),
         loopback: http
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback()),

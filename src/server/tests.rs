@@ -58,9 +58,7 @@ impl Fixture {
         let tasks = Tasks::default();
         let at = http.local_addr().unwrap();
         let pages = Pages {
-            gateway: Arc::clone(&house.gateway),
-            doors: Arc::clone(&house.doors),
-            logging,
+            house: Arc::clone(&house),
             loopback: true,
         };
         tasks.spawn("http", http::serve(http, Arc::new(pages), tasks.clone()));
@@ -390,7 +388,13 @@ async fn http_serves_what_it_has_to_whom_it_may() {
         ("HEAD /healthz HTTP/1.0\r\n\r\n", "200"),
         ("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "200"),
         ("GET /readyz HTTP/1.1\r\nHost: [::1]:9432\r\n\r\n", "503"),
-        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "200"),
+        (
+            "GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "200",
+        ),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"),
+        ("GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
         ("GET /metrics/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
         ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"),
         ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "403"),

@@ -225,6 +225,11 @@ impl Gateway {
         self.references.look_up(reference)
     }
 
+    /// The latest refusals of those whom the policy knows, and as many of strangers; the latest first.
+    pub fn latest_refusals(&self, of_each: usize) -> Vec<KeptRefusal> {
+        self.references.latest(of_each)
+    }
+
     /// Who logged in at the database, as far as it is remembered.
     pub fn logins(&self) -> Vec<Login> {
         self.logins.all()

@@ -4,6 +4,7 @@
 //! have a memory of their own: however many they are, they push out no refusal of somebody known.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, VecDeque, hash_map::Entry, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
@@ -139,6 +140,22 @@ impl References {
         kept.by_reference.get(&reference).cloned()
     }
 
+    /// The latest of those whom the policy knows, and as many of strangers; the latest first. A refusal that repeats is as late as
+    /// its last time.
+    pub(super) fn latest(&self, of_each: usize) -> Vec<KeptRefusal> {
+        let kept = self.lock();
+        let mut latest = Vec::with_capacity(2 * of_each);
+        for order in [&kept.known, &kept.strangers] {
+            let of = order.iter().filter_map(|one| kept.by_reference.get(one));
+            let mut of: Vec<_> = of.collect();
+            of.sort_unstable_by_key(|one| Reverse(one.last));
+            latest.extend(of.into_iter().take(of_each).cloned());
+        }
+        drop(kept);
+        latest.sort_by_key(|one| Reverse(one.last));
+        latest
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,6 +247,21 @@ mod tests {
         for wrong in ["", "ABCDEFGH", "ABCDEFGHI", "\u{e9}BCDEFG"] {
             assert!(references.look_up(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_latest_refusals_are_told_and_strangers_hide_nobody_known() {
+        let references = References::default();
+        keep(&references, "app", true);
+        for n in 0..9 {
+            keep(&references, &format!("stranger{n}"), false);
+        }
+        keep(&references, "stranger0", false);
+        let latest = references.latest(2);
+        let users = latest
+            .iter()
+            .map(|one| one.claim.as_ref().unwrap().user.as_str());
+        assert_eq!(users.collect::<Vec<_>>(), ["stranger0", "stranger8", "app"]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ mod scram;
 mod service;
 mod sqlstates;
 mod starting;
+mod status_page;
 mod storm;
 mod temporary;
 mod truth;
