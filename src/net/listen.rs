@@ -47,21 +47,20 @@ pub fn tune(socket: &TcpStream, server: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// No delay for small messages, and a dead peer is noticed.
+/// No delay for small messages, and a dead peer is noticed: after two minutes where nothing is under way, otherwise when the kernel
+/// gives up sending again (`tcp_retries2`, a quarter of an hour). No `TCP_USER_TIMEOUT`: Linux counts the time of a closed window
+/// too, so it would cut off a living client that reads the first page of its answer and lets the rest wait.
 fn set(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(10))
         .with_retries(6);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Connections the kernel completes ahead of `accept`; the kernel caps it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// How long written bytes may stay unacknowledged.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +109,11 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
             assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 10);
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
-            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+            assert_eq!(
+                socket.tcp_user_timeout().unwrap(),
+                None,
+                "a pause is no death"
+            );
         }
     }
 
