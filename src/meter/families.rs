@@ -199,7 +199,7 @@ impl Families {
             )?,
             upstream_rtt: new.seconds_gauges(
                 "upstream_rtt_seconds",
-                "Least round-trip time to the server, as the kernel saw it last",
+                "The kernel's least round-trip time to the server on the session that began last; 0 before the first, and for a unix socket",
                 LISTENER,
             )?,
             upstream_connect_duration: new.histograms(
@@ -265,23 +265,23 @@ impl Families {
             )?,
             client_rtt: new.histograms(
                 "client_rtt_seconds",
-                "Least round-trip time of a client connection, as the kernel saw it",
+                "The kernel's least round-trip time of a client connection (tcpi_min_rtt), sampled when its session begins, each half minute with traffic, and at its end; of the last hop where TCP ends in between",
                 ORIGIN,
                 RTT,
             )?,
             client_rtt_min: new.seconds_gauges(
                 "client_rtt_min_seconds",
-                "The least of the recent round-trip times",
+                "The least of the latest 128 samples of client_rtt_seconds; 0 before the first",
                 &["origin"],
             )?,
             client_retransmits: new.counters(
                 "client_retransmits_total",
-                "Segments sent again to clients",
+                "TCP segments that the kernel had to send to clients again",
                 &["origin"],
             )?,
             database_duration: new.histograms(
                 "database_duration_seconds",
-                "Time the database took for a flight",
+                "Time a flight waited for the database, without the round trip to it; flights of a pipeline are left out",
                 ORIGIN,
                 DATABASE,
             )?,
@@ -307,13 +307,13 @@ impl Families {
             )?,
             bursts: new.counters(
                 "bursts_total",
-                "Runs of flights without a longer pause of the client",
+                "Runs of flights whose pauses are below 50 ms and five round trips of the client, whichever is more",
                 ORIGIN,
             )?,
             transactions: new.counters("transactions_total", "Transactions that ended", ORIGIN)?,
             connect_round_trips: new.counters(
                 "connect_round_trips_total",
-                "Round trips that openings took",
+                "Round trips of clients that admitted openings took, TCP's own included",
                 ORIGIN,
             )?,
             connect_seconds: new.seconds(
@@ -323,12 +323,12 @@ impl Families {
             )?,
             network_seconds: new.seconds(
                 "network_seconds_total",
-                "Time on the path: round trips times the least round-trip time",
+                "Turns times the least round-trip time of the leg; openings are part of the client's leg. A lower bound: queues and loss come on top",
                 &["listener", "origin", "leg"],
             )?,
             database_seconds: new.seconds(
                 "database_seconds_total",
-                "Time the database took",
+                "Time in which sessions waited for the database with nothing to write, without the round trips to it",
                 ORIGIN,
             )?,
             transfer_seconds: new.seconds(
@@ -343,7 +343,7 @@ impl Families {
             )?,
             request_seconds: new.seconds(
                 "request_seconds_total",
-                "Time from a request's first byte to its last",
+                "Time from a request's first byte to its last: uploads and COPY IN, neither network nor database",
                 ORIGIN,
             )?,
             think_seconds: new.seconds(
@@ -353,7 +353,7 @@ impl Families {
             )?,
             idle_in_transaction_seconds: new.seconds(
                 "idle_in_transaction_seconds_total",
-                "Time between an answer and the next request inside a transaction",
+                "Time between an answer and the next request inside a transaction, in which its locks are held",
                 ORIGIN,
             )?,
             receive_bytes: new.counters("receive_bytes_total", "Bytes from clients", ORIGIN)?,
