@@ -96,6 +96,11 @@ fn what_is_wrong_stands_above_everything() {
 }
 
 #[test]
+fn hundreds_of_origins_are_told_of() {
+    browser(&gateway(), "many", "");
+}
+
+#[test]
 fn the_page_is_legible_in_dark_and_light_and_on_a_phone() {
     browser(&gateway(), "sizes", "");
 }

@@ -30,10 +30,15 @@ async function open({ told, width = 1160, height = 900, scheme = "light", clock 
 }
 const texts = (page, selector) => page.locator(selector).evaluateAll(nodes => nodes.map(node => node.innerText.replaceAll(/\s+/g, " ").trim()));
 const has = (all, part) => assert.ok([all].flat().some(one => one.includes(part)), `${part} is not in ${JSON.stringify(all)}`);
-// The next figures are asked for and drawn.
+// The next figures are asked for, and drawn when the time of the latest has changed. The page's own clock stands still meanwhile.
 async function later(page) {
+  const live = () => page.locator("#live").innerText();
+  const before = await live(), deadline = Date.now() + 20000;
   await page.clock.runFor(5100);
-  await page.waitForTimeout(150);
+  while (await live() === before) {
+    assert.ok(Date.now() < deadline, "no new figures");
+    await new Promise(done => setTimeout(done, 20));
+  }
 }
 
 const VERBS = {
@@ -171,6 +176,17 @@ const VERBS = {
     const empty = await open({ told: () => figures });
     const all = (await texts(empty, "main"))[0];
     for (const part of ["nobody is admitted", "Nobody, as far as is remembered.", "Nobody is connected."]) has(all, part);
+  },
+
+  // Hundreds of origins: those whose hour the gateway tells are drawn, and the rest is not passed over in silence.
+  async many() {
+    const figures = copy(example), [line, hour] = [figures.latency[1], figures.history.origins[1]];
+    figures.latency = Array.from({ length: 300 }, (_, n) => ({ ...line, origin: `origin-${n}` }));
+    figures.history.origins = Array.from({ length: 100 }, (_, n) => ({ ...hour, origin: `origin-${3 * n}` }));
+    const page = await open({ told: () => figures });
+    assert.equal(await page.locator("article").count(), 100);
+    has(await texts(page, "article:nth-child(2) h3"), "origin-3");
+    has(await texts(page, "#others"), "The 100 where most time goes are drawn; doorward latency has all 300.");
   },
 
   // Dark and light, from a wide screen to a phone: legible, and nothing to scroll sideways.

@@ -2,7 +2,7 @@
 // Asks for the figures and puts them into the page that is there: nodes stay, so focus, scroll and what is open do too.
 // Whatever comes from the gateway is set as text.
 
-const EVERY = 5000, PATIENCE = 4000, STEPS = 120;
+const EVERY = 5000, PATIENCE = 4000, STEPS = 120, MOST = 100;
 const PARTS = [["database", "database"], ["client", "network"], ["upstream", "network to the database"], ["transfer", "transfer"], ["request", "request"]];
 
 const at = id => document.getElementById(id);
@@ -187,7 +187,7 @@ function drawOrigin(article, { line, points, step }) {
     set(node.firstElementChild, "class", part);
     fill(node, { what: name, value: millis(parts[part]) });
   });
-  list(own.advice, line.advice, "advice", advice => advice.what, (node, advice) => text(node, advice.text));
+  list(own.advice, [...line.advice.entries()], "advice", ([n]) => n, (node, [, advice]) => text(node, advice.text));
   list(own.facts, facts(line), "fact", fact => fact.what, fill);
   drawHour(article, points, 60 / step);
   drawLine(article, points, line);
@@ -206,11 +206,15 @@ function draw(told) {
     fill(node, { what, value, more });
   });
   const hours = new Map(history.origins.map(hour => [name(hour), hour.points.slice(-STEPS)]));
-  const busy = latency.filter(line => line.flights || line.sessions || line.rtt_p50_ms != null), idle = latency.filter(line => !busy.includes(line));
-  list(at("origins"), busy.slice(0, 100).map(line => ({ line, points: hours.get(name(line)) ?? [], step: history.step_seconds })), "origin", item => name(item.line), drawOrigin);
+  const seen = latency.filter(line => line.flights || line.sessions || line.rtt_p50_ms != null), idle = latency.filter(line => !seen.includes(line));
+  const drawn = seen.length > MOST ? seen.filter(line => hours.has(name(line))) : seen;
+  list(at("origins"), drawn.map(line => ({ line, points: hours.get(name(line)) ?? [], step: history.step_seconds })), "origin", item => name(item.line), drawOrigin);
+  text(at("others"), `The ${count(drawn.length)} where most time goes are drawn; doorward latency has all ${count(seen.length)}.`);
+  show(at("others"), drawn.length < seen.length);
   const window = Math.max(0, ...latency.map(line => line.window_seconds));
   text(at("window"), window >= 3600 ? "in the last hour" : `in the last ${length(window)}`);
-  text(at("idle"), `Not seen in this time: ${idle.map(line => line.origin).join(", ")}`);
+  const names = idle.slice(0, 30).map(line => line.origin).join(", ");
+  text(at("idle"), `Not seen in this time: ${names}${idle.length > 30 ? ` and ${count(idle.length - 30)} more` : ""}`);
   show(at("idle"), idle.length > 0);
   show(at("nobody"), latency.length === 0);
 
