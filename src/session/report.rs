@@ -229,11 +229,11 @@ impl Refused {
         let reason = self.refusal.reason();
         let allowed = reason == Reason::Allowed;
         let origin = self.origin();
-        visit
-            .gateway
-            .meters
-            .decision(&visit.door.settings.name, origin, allowed, reason.label());
         let (known, cause) = (self.is_known(), self.cause());
+        // a stranger's nearest miss is no doing of that origin's
+        let counted = origin.filter(|_| known || allowed);
+        let meters = &visit.gateway.meters;
+        meters.decision(&visit.door.settings.name, counted, allowed, reason.label());
         let source = Source::of(visit.address);
         if !known && self.refusal.is_the_clients_doing() {
             visit.gateway.count_failure(source);

@@ -24,6 +24,7 @@ mod corpus;
 mod corpus_mysql;
 mod crates;
 mod crowds;
+mod dashboards;
 mod decided;
 mod decided_live;
 mod docs;
