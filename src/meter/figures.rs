@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{history::Point, path::Path, totals::Totals};
+use super::{
+    history::Point,
+    path::Path,
+    totals::Totals,
+    watch::{Repeated, SetUp},
+};
 
 /// One origin on one listener.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +22,9 @@ pub struct OriginFigures {
     pub sessions: u64,
     /// Several of its sessions were open at once: sums over them are more than the time that passed.
     pub overlaps: bool,
+    /// What was asked again and again while somebody looked, the dearest first.
+    pub repeated: Vec<Repeated>,
+    pub set_up: SetUp,
 }
 
 /// How the last hour of one origin on one listener went.

@@ -15,11 +15,13 @@ mod origin;
 mod path;
 mod place;
 mod rtt;
+mod runs;
 mod slow_start;
 mod status;
 mod sweep;
 mod tally;
 mod totals;
+mod watch;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -41,10 +43,12 @@ pub use nanos::Nanos;
 pub use origin::{Attendance, OriginMeters};
 pub use path::{Hop, Path, Scope, Turns};
 pub use place::{Bands, Place};
+pub use runs::{Preparation, Run, Runs};
 pub use status::{OriginStatus, Refusals};
 pub use sweep::{Beat, Sweep};
 pub use tally::Tally;
 pub use totals::Totals;
+pub use watch::{Repeated, SetUp};
 
 /// All meters of the process.
 #[derive(Debug)]
@@ -328,8 +332,14 @@ impl Meters {
 
     /// Looks closer at the sessions of an origin for a while. `false`: there is none of this name.
     pub fn watch(&self, origin: &str, long: Duration) -> bool {
-        let until = Instant::now() + long;
-        let found = self.each_origin(|meters| meters.name() == origin && meters.watch(until));
+        let now = Instant::now();
+        let found = self.each_origin(|meters| {
+            let this = meters.name() == origin;
+            if this {
+                meters.watch(now, now + long);
+            }
+            this
+        });
         found.contains(&true)
     }
 

@@ -35,6 +35,12 @@ impl Nanos {
         self.0 / if other.is_zero() { 1 } else { other.0 }
     }
 
+    /// One of so many equal parts; of none it is the whole.
+    #[must_use]
+    pub const fn shared(self, parts: u64) -> Self {
+        Self(self.0 / if parts == 0 { 1 } else { parts })
+    }
+
     #[must_use]
     pub const fn times(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))

@@ -1,6 +1,7 @@
 //! The handles of one origin on one listener. Floor 1.
 
 use std::{
+    hash::RandomState,
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,9 +20,11 @@ use super::{
     figures::{LastHour, OriginFigures},
     history::{History, Standing},
     path::{Hop, Path, PathBook},
+    runs::{Preparation, Run},
     status::OriginStatus,
     timestamp,
     totals::Totals,
+    watch::{Repeated, SetUp, Watch},
 };
 
 /// Taken once per session; everything in it only adds.
@@ -43,7 +46,7 @@ pub struct OriginMeters {
     last_seen: IntGauge,
     recent: Mutex<PathBook>,
     history: Mutex<History>,
-    watched: Mutex<Option<Instant>>,
+    watch: Watch,
     expectation: Mutex<Expectation>,
     pub(super) database_duration: Histogram,
     pub(super) flights: IntCounter,
@@ -95,7 +98,7 @@ impl OriginMeters {
             unshown: Unshown::default(),
             last_seen: child(&families.origin_last_seen, &[name]),
             recent: Mutex::default(),
-            watched: Mutex::default(),
+            watch: Watch::new(Instant::now()),
             history: Mutex::new(History::begin(Instant::now())),
             expectation: Mutex::default(),
             database_duration: child(&families.database_duration, &of),
@@ -284,9 +287,40 @@ impl OriginMeters {
     }
 
     /// Its sessions are looked at closer until then.
-    pub(super) fn watch(&self, until: Instant) -> bool {
-        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-        true
+    pub(super) fn watch(&self, now: Instant, until: Instant) {
+        self.watch.begin(now, until);
+    }
+
+    /// Whether they are. Costs one look at a word that nobody writes, as long as they are not.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.watch.might_be_on() && self.watch.is_on(Instant::now())
+    }
+
+    /// With what the fingerprints of its statements are made.
+    pub const fn fingerprint_key(&self) -> &RandomState {
+        self.watch.key()
+    }
+
+    /// A query was asked again and again.
+    pub fn found_run(&self, run: Run) {
+        self.watch.found_run(run, SystemTime::now());
+    }
+
+    /// A session has set itself up.
+    pub fn found_set_up(&self, set_up: Preparation) {
+        let took = set_up.took.as_duration();
+        self.watch.found_set_up(set_up.statements, took);
+    }
+
+    /// The queries that were repeated while somebody looked, the dearest first.
+    pub fn repeated(&self) -> Vec<Repeated> {
+        self.watch.repeated()
+    }
+
+    /// What sessions asked before their first piece of work, while somebody looked.
+    pub fn set_up(&self) -> SetUp {
+        self.watch.set_up()
     }
 
     pub(super) fn figures(&self, now: Instant) -> OriginFigures {
@@ -300,6 +334,8 @@ impl OriginMeters {
             path: self.path(),
             sessions,
             overlaps: sessions > 1 || self.history().overlaps(),
+            repeated: self.repeated(),
+            set_up: self.set_up(),
         }
     }
 

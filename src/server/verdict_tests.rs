@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    meter::{Bands, Hop, OriginFigures, Path, Scope, Totals, Turns},
+    meter::{Bands, Hop, OriginFigures, Path, Scope, SetUp, Totals, Turns},
     server::latency::line,
 };
 
@@ -44,6 +44,8 @@ fn pages(rtt: Duration) -> OriginFigures {
         },
         sessions: 0,
         overlaps: false,
+        repeated: Vec::new(),
+        set_up: SetUp::default(),
     }
 }
 
