@@ -155,7 +155,7 @@ pub enum Command {
     /// Make an allowlist of what another gatekeeper has: `pg_hba.conf`, MySQL's accounts, a firewall
     Import(ImportArgs),
     /// Show who is connected and where the time goes
-    Status,
+    Status(StatusArgs),
     /// Tell whether applications are near their database, and what the way between them costs
     Latency(LatencyArgs),
     /// List the live sessions, or end one
@@ -225,6 +225,13 @@ impl RunArgs {
             allow: self.allow.clone(),
         })
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Show it anew every two seconds, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -379,7 +386,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Schema => schema::run(&mut output),
         Command::Allow(arguments) => allow::run(arguments, &cli.global, &mut output),
         Command::Revoke(arguments) => revoke::run(arguments, &cli.global, &mut output),
-        Command::Status => status::run(&cli.global, &mut output),
+        Command::Status(arguments) => status::run(arguments, &cli.global, &mut output),
         Command::Latency(arguments) => latency::run(arguments, &cli.global, &mut output),
         Command::Sessions(arguments) => sessions::run(arguments, &cli.global, &mut output),
         Command::Bans(command) => bans::run(command, &cli.global, &mut output),

@@ -15,6 +15,7 @@ pub struct Output<'a> {
     pub format: Format,
     pub color: bool,
     pub quiet: bool,
+    terminal: bool,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 }
@@ -34,6 +35,7 @@ impl<'a> Output<'a> {
                 Color::Never => false,
             },
             quiet: global.quiet,
+            terminal: std::io::stdout().is_terminal(),
             out,
             err,
         }
@@ -51,6 +53,25 @@ impl<'a> Output<'a> {
             Ok(text) => self.say(text),
             Err(error) => self.complain(error),
         }
+    }
+
+    /// One of many answers for a program, each in a line of its own. `false`: nobody listens any more.
+    pub fn say_json_line(&mut self, answer: &impl Serialize) -> bool {
+        let text = serde_json::to_string(answer).unwrap_or_default();
+        writeln!(self.out, "{text}").is_ok() && self.out.flush().is_ok()
+    }
+
+    /// One of many answers for a person: on a terminal in the place of the one before, elsewhere behind it. `false`: nobody
+    /// listens any more.
+    pub fn say_in_place(&mut self, text: impl Display) -> bool {
+        // home, the text, and away with what was there before, so that nothing flickers
+        let written = if self.terminal {
+            let text = text.to_string().replace('\n', "\x1b[K\n");
+            write!(self.out, "\x1b[H{text}\x1b[K\n\x1b[J")
+        } else {
+            writeln!(self.out, "{text}\n")
+        };
+        written.is_ok() && self.out.flush().is_ok()
     }
 
     /// The answer in the form that was asked for; to people it says nothing when they want to hear only what is wrong.

@@ -7,6 +7,7 @@ use crate::{
         control::{Listing, Request},
         people::SessionAnswer,
         status::Status,
+        verdict::time,
     },
 };
 
@@ -72,6 +73,11 @@ fn render(sessions: &[SessionAnswer]) -> String {
         "TLS",
         "PROVED BY",
         "SINCE",
+        "RTT",
+        "FLIGHTS",
+        "DATABASE",
+        "NETWORK",
+        "TRANSFER",
     ]);
     for session in sessions {
         let who = &session.who;
@@ -94,15 +100,24 @@ fn render(sessions: &[SessionAnswer]) -> String {
             or_none(who.tls.clone()),
             or_none(proof.map(|name| name.escape_debug().to_string())),
             length(session.seconds),
+            or_none(session.split.rtt_ms.map(time)),
+            session.split.flights.to_string(),
+            spent(session.split.database_seconds),
+            spent(session.split.network_seconds),
+            spent(session.split.transfer_seconds),
         ]);
     }
     table.to_string().trim_end().to_owned()
 }
 
+fn spent(seconds: f32) -> String {
+    time(f64::from(seconds) * 1000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::people::Who;
+    use crate::server::people::{SplitAnswer, Who};
 
     #[test]
     fn a_session_is_a_line_and_no_name_moves_the_cursor() {
@@ -121,11 +136,18 @@ mod tests {
             },
             since: "2026-11-22T12:00:00Z".to_owned(),
             seconds: 61,
+            split: SplitAnswer {
+                rtt_ms: Some(0.21),
+                flights: 42,
+                database_seconds: 0.061,
+                network_seconds: 0.0088,
+                transfer_seconds: 0.0,
+            },
         };
         assert_eq!(
             render(&[session]),
-            "ID  ORIGIN  LISTENER  CLIENT       USER        DATABASE  TLS  PROVED BY  SINCE\n\
-             7   shop    pg        203.0.113.7  a\\u{1b}[2J  -         1.3  -          1 min 1 s"
+            "ID  ORIGIN  LISTENER  CLIENT       USER        DATABASE  TLS  PROVED BY  SINCE      RTT      FLIGHTS  DATABASE  NETWORK  TRANSFER\n\
+             7   shop    pg        203.0.113.7  a\\u{1b}[2J  -         1.3  -          1 min 1 s  0.21 ms  42       61 ms     8.8 ms   0.00 ms"
         );
         assert_eq!(render(&[]), "no session is open");
     }

@@ -1,28 +1,48 @@
 //! `doorward status`: who is connected, where the time goes, and what is not as it should be. Floor 5.
 
-use std::{fmt::Write as _, time::SystemTime};
+use std::{
+    fmt::Write as _,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 
-use super::{Exit, Format, Global, Output, daemon, table::Table};
+use super::{Exit, Format, Global, Output, StatusArgs, daemon, table::Table};
 use crate::server::{
     control::Request,
     status::{Lasts, OriginLine, Status},
 };
 
-/// Asks the daemon and shows what it says.
-pub(super) fn run(global: &Global, output: &mut Output<'_>) -> Exit {
-    match daemon::ask_for::<Box<Status>>(global, &Request::Status, output) {
-        Ok(status) => {
-            match output.format {
-                Format::Json => output.say_json(&status),
-                Format::Human | Format::Github => output.say(render(&status, SystemTime::now())),
+/// Asks the daemon and shows what it says, once or until nobody listens.
+pub(super) fn run(arguments: &StatusArgs, global: &Global, output: &mut Output<'_>) -> Exit {
+    loop {
+        let status = match daemon::ask_for::<Box<Status>>(global, &Request::Status, output) {
+            Ok(status) => status,
+            Err(exit) => return exit,
+        };
+        let human = || render(&status, SystemTime::now());
+        let shown = match (output.format, arguments.watch) {
+            (Format::Json, true) => output.say_json_line(&status),
+            (Format::Json, false) => {
+                output.say_json(&status);
+                true
             }
-            Exit::Fine
+            (Format::Human | Format::Github, true) => output.say_in_place(human()),
+            (Format::Human | Format::Github, false) => {
+                output.say(human());
+                true
+            }
+        };
+        if !arguments.watch || !shown {
+            return Exit::Fine;
         }
-        Err(exit) => exit,
+        thread::sleep(BETWEEN);
     }
 }
+
+/// Between two looks.
+const BETWEEN: Duration = Duration::from_secs(2);
 
 fn render(status: &Status, now: SystemTime) -> String {
     let mut text = format!(
@@ -228,8 +248,6 @@ pub(super) fn length(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::server::lookout::Observing;
     use crate::server::status::{

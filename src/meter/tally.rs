@@ -60,8 +60,8 @@ impl Tally {
         own.overhead.observe(overhead);
     }
 
-    /// Tells the origin all of it; what is open of a turn stays.
-    pub fn tell(&mut self, origin: &OriginMeters) {
+    /// Tells the origin all of it, and gives what that was; what is open of a turn stays.
+    pub fn tell(&mut self, origin: &OriginMeters) -> Spent {
         let spent = self.spent.hand_out();
         // told by being dropped
         drop(self.own.take());
@@ -100,6 +100,7 @@ impl Tally {
                 seconds.inc_by(time.as_secs_f64());
             }
         }
+        spent
     }
 }
 

@@ -8,11 +8,11 @@ use super::{status::rfc3339, why_answer::WhyAnswer};
 use crate::{
     net::Fingerprint,
     policy::{Certificate, Claim, Replication, TlsVersion},
-    session::{BanLine, KeptRefusal, Login, SessionLine},
+    session::{BanLine, KeptRefusal, Login, SessionLine, Split},
 };
 
 /// One live session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionAnswer {
     /// Counted from the gateway's start: what `--end` takes.
     pub id: u64,
@@ -23,6 +23,19 @@ pub struct SessionAnswer {
     /// RFC 3339, in UTC.
     pub since: String,
     pub seconds: u64,
+    #[serde(default)]
+    pub split: SplitAnswer,
+}
+
+/// Where the time of a session went after its opening. Seconds, but for the round trip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitAnswer {
+    /// The kernel's least; `None` where it has none.
+    pub rtt_ms: Option<f64>,
+    pub flights: u32,
+    pub database_seconds: f32,
+    pub network_seconds: f32,
+    pub transfer_seconds: f32,
 }
 
 /// A kind of session that the database has let in.
@@ -110,6 +123,20 @@ impl SessionAnswer {
             who: Who::of(&line.claim),
             since: rfc3339(line.since),
             seconds: lasted.as_secs(),
+            split: SplitAnswer::of(&line.split),
+        }
+    }
+}
+
+impl SplitAnswer {
+    fn of(split: &Split) -> Self {
+        let measured = split.client_rtt > 0;
+        Self {
+            rtt_ms: measured.then(|| f64::from(split.client_rtt) / 1000.0),
+            flights: split.flights,
+            database_seconds: split.database,
+            network_seconds: split.network,
+            transfer_seconds: split.transfer,
         }
     }
 }

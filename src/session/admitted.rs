@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     AUDIT, AUDIT_ONLY, command,
     login_mysql::Agreed,
-    relay::{Closed, End, Line, Order, Orders, Relay, Turn},
+    relay::{Closed, End, Line, Order, Orders, Relay, Told, Turn},
     report,
     stages::{MYSQL_PATIENCE, Visit},
     tenure::{Change, Revocation, Tenure},
@@ -92,7 +92,7 @@ impl LoggedIn {
             meters.would_deny(listener, tenure.held.permit.name(), denial.reason.label());
             report::would_deny(&tenure, denial);
         }
-        tenure.open();
+        tenure.open(client_rtt.unwrap_or_default());
         log_begin(&tenure);
         if let Some(key) = cancel_key {
             tenure.held.register(key);
@@ -197,6 +197,10 @@ impl Orders for Rule {
             }
         }
         Poll::Pending
+    }
+
+    fn told(&mut self, told: &Told) {
+        self.tenure.told(told);
     }
 
     fn forgo_answers(&self) -> bool {

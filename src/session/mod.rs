@@ -56,7 +56,7 @@ pub use logins::Login;
 pub use postgres_server::Unreached;
 pub use record::{AUDIT, AUDIT_ONLY, Record};
 pub use references::KeptRefusal;
-pub use roll::SessionLine;
+pub use roll::{SessionLine, Split};
 pub use stages::Accepted;
 pub use standing::Standing;
 

@@ -4,12 +4,13 @@
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use slab::Slab;
 use tokio::time::Instant;
 
+use super::relay::Told;
 use crate::policy::{Claim, NO_ORIGIN, Origin, Permit};
 
 /// A live session, for people.
@@ -21,6 +22,39 @@ pub struct SessionLine {
     /// The origin that admits it, or `_none`.
     pub origin: Arc<str>,
     pub since: SystemTime,
+    pub split: Split,
+}
+
+/// Where the time of one session went, as far as it has told. Less exact than the meters, for every session has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Split {
+    /// Microseconds; 0 where the kernel has none.
+    pub client_rtt: u32,
+    pub flights: u32,
+    /// Seconds, as are the rest. The opening's round trips are not in it.
+    pub network: f32,
+    pub database: f32,
+    pub transfer: f32,
+}
+
+impl Split {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seconds of a session, for people"
+    )]
+    fn add(&mut self, told: &Told) {
+        let spent = &told.spent;
+        let network = spent.network_client.as_secs_f64() + spent.network_upstream.as_secs_f64();
+        self.client_rtt = micros(told.client_rtt);
+        self.flights = self.flights.saturating_add(spent.flights);
+        self.network += network as f32;
+        self.database += spent.database.as_secs_f64() as f32;
+        self.transfer += spent.transfer.as_secs_f64() as f32;
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// All of them, whatever their listener. Held per session, so an entry is small: an idle session is two kilobytes.
@@ -45,6 +79,7 @@ struct Entry {
     began: Option<Instant>,
     /// The operator wants it to end.
     ends: bool,
+    split: Split,
     /// Whom to wake when what stands has changed.
     wakes: Option<Waker>,
 }
@@ -67,6 +102,7 @@ impl Roll {
             origin: permit.origin().cloned(),
             began: None,
             ends: false,
+            split: Split::default(),
             wakes: None,
         };
         Enrolled {
@@ -86,6 +122,7 @@ impl Roll {
                 claim: Arc::clone(&entry.claim),
                 origin: entry.label(),
                 since: wall - now.saturating_duration_since(began),
+                split: entry.split,
             })
         });
         let mut lines: Vec<_> = live.collect();
@@ -119,9 +156,17 @@ impl Roll {
 }
 
 impl Enrolled {
-    /// The database has said yes.
-    pub(super) fn begin(&self) {
-        self.with(|entry| entry.began = Some(Instant::now()));
+    /// The database has said yes to a client that is so far away.
+    pub(super) fn begin(&self, client_rtt: Duration) {
+        self.with(|entry| {
+            entry.began = Some(Instant::now());
+            entry.split.client_rtt = micros(client_rtt);
+        });
+    }
+
+    /// It has told its numbers.
+    pub(super) fn told(&self, told: &Told) {
+        self.with(|entry| entry.split.add(told));
     }
 
     /// It was decided again, and may be somebody else now, or belong to another origin.
@@ -168,7 +213,10 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Unlimited, samples};
+    use crate::{
+        meter::Spent,
+        policy::{Unlimited, samples},
+    };
 
     #[test]
     fn a_session_is_in_the_roll_as_long_as_it_lives_and_can_be_told_to_end() {
@@ -181,12 +229,20 @@ mod tests {
             .unwrap();
         let (first, second) = (roll.enroll(&claim, &permit), roll.enroll(&claim, &permit));
         let logging_in = roll.enroll(&claim, &permit);
-        first.begin();
-        second.begin();
+        first.begin(Duration::from_millis(3));
+        second.begin(Duration::ZERO);
         let ids = |roll: &Roll| roll.all().iter().map(|line| line.id).collect::<Vec<_>>();
         assert_eq!(ids(&roll), [1, 2]);
         assert!(roll.end(2) && second.ends() && !first.ends());
         assert!(!roll.end(3), "it is logging in");
+        let mut spent = Spent::default();
+        spent.flights = 2;
+        first.told(&Told {
+            spent,
+            client_rtt: Duration::from_millis(2),
+        });
+        let split = roll.all()[0].split;
+        assert_eq!((split.flights, split.client_rtt), (2, 2000));
         drop(logging_in);
         drop(second);
         assert_eq!(ids(&roll), [1]);

@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     Door, Gateway,
     held::{Held, meters, on_revoke},
+    relay::Told,
     roll::Enrolled,
     seats::{Reserve, Resettle, Seat},
     standing::{Notice, Snapshot, Standing},
@@ -362,13 +363,18 @@ impl Tenure {
     }
 
     /// The database has said yes: it is a session from now on.
-    pub(super) fn open(&mut self) {
+    pub(super) fn open(&mut self, client_rtt: Duration) {
         let gateway = &self.held.gateway;
         gateway
             .logins
             .note(&self.held.claim, &self.held.permit, SystemTime::now());
-        self.enrolled.begin();
+        self.enrolled.begin(client_rtt);
         self.last();
+    }
+
+    /// It has told its numbers.
+    pub(super) fn told(&self, told: &Told) {
+        self.enrolled.told(told);
     }
 
     /// As long as its origin lets sessions last.

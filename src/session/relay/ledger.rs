@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Closed, End, Facts, Line};
+use super::{Closed, End, Facts, Line, Orders, Told};
 use crate::{
     meter::{
         Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Mover, Nanos, OriginMeters,
@@ -121,6 +121,7 @@ impl Ledger {
         cx: &Context<'_>,
         conversation: &mut Conversation,
         blocked: Blocked,
+        orders: &mut impl Orders,
     ) -> bool {
         if self.awake {
             self.sleep(self.now(), conversation, blocked);
@@ -143,7 +144,9 @@ impl Ledger {
             return false;
         }
         self.told = Some(beat);
-        self.tell();
+        if let Some(told) = self.tell() {
+            orders.told(&told);
+        }
         beat.since(self.looked) >= LOOK_EVERY
     }
 
@@ -168,10 +171,11 @@ impl Ledger {
         self.flights_then = self.flights;
     }
 
-    /// The session counts as another origin's from now on.
-    pub(super) fn move_to(&mut self, origin: Arc<OriginMeters>) {
-        self.tell();
+    /// The session counts as another origin's from now on. Gives what it has told the one before.
+    pub(super) fn move_to(&mut self, origin: Arc<OriginMeters>) -> Option<Told> {
+        let told = self.tell();
         self.origin = origin.attend(SystemTime::now());
+        told
     }
 
     /// The session is over.
@@ -190,7 +194,7 @@ impl Ledger {
         if self.flights > self.flights_then {
             self.look(client(), None);
         }
-        self.tell();
+        let _nobody_asks_any_more = self.tell();
         let lasted = now.as_duration();
         if end == End::ClientLeft && lasted <= LONGEST_PAGE && self.clock.has_just_answered(now) {
             self.origin.page(self.flights.into());
@@ -249,13 +253,15 @@ impl Ledger {
         self.since.elapsed().into()
     }
 
-    fn tell(&mut self) {
-        if let Some(tally) = &mut self.untold {
-            tally.tell(&self.origin);
-            if !self.clock.in_turn() {
-                self.untold = None;
-            }
+    fn tell(&mut self) -> Option<Told> {
+        let spent = self.untold.as_mut()?.tell(&self.origin);
+        if !self.clock.in_turn() {
+            self.untold = None;
         }
+        Some(Told {
+            spent,
+            client_rtt: self.clock.paths().client.as_duration(),
+        })
     }
 }
 

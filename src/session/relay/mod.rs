@@ -31,7 +31,7 @@ use crate::{
 use interlude::Held;
 pub use interlude::Interlude;
 use ledger::{Blocked, Ledger};
-pub use orders::{Order, Orders};
+pub use orders::{Order, Orders, Told};
 use parting::{LastWords, part};
 use way::{Deaf, Taken, Way};
 
@@ -224,7 +224,9 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
 
     /// Counts as another origin's session from now on.
     pub fn move_to(&mut self, origin: Arc<OriginMeters>) {
-        self.ledger.move_to(origin);
+        if let Some(told) = self.ledger.move_to(origin) {
+            self.orders.told(&told);
+        }
     }
 
     /// Moves bytes until nothing moves, or until it is the neighbours' turn.
@@ -394,7 +396,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 meters,
                 local_infile,
             } => {
-                self.ledger.move_to(meters);
+                self.move_to(meters);
                 self.conversation.allow_local_infile(local_infile);
                 None
             }
@@ -447,7 +449,8 @@ impl<C: Leg, S: Leg, O: Orders> Future for Relay<C, S, O> {
             to_client: relay.to_client.is_blocked(),
             to_server: relay.to_server.is_blocked(),
         };
-        if relay.ledger.settle(cx, &mut relay.conversation, blocked) {
+        let (conversation, orders) = (&mut relay.conversation, &mut relay.orders);
+        if relay.ledger.settle(cx, conversation, blocked, orders) {
             let (client, server) = (relay.client.facts(), relay.upstream.facts());
             relay.ledger.look(client, server);
         }

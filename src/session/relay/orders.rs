@@ -3,21 +3,33 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::meter::OriginMeters;
+use crate::meter::{OriginMeters, Spent};
 
 /// What the session tells its relay from outside.
 pub trait Orders: Unpin {
     /// Asked at every turn of the relay, so it must cost next to nothing as long as there is no order.
     fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order>;
 
+    /// The session has told its numbers, about once a second while it has any.
+    fn told(&mut self, _numbers: &Told) {}
+
     /// Whether a client that is gone gives up the answer that is outstanding.
     fn forgo_answers(&self) -> bool {
         false
     }
+}
+
+/// What a session has counted since it was last told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    pub spent: Spent,
+    /// The client's least round trip.
+    pub client_rtt: Duration,
 }
 
 #[derive(Debug)]
