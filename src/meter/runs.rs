@@ -82,10 +82,7 @@ impl Runs {
         let thought = pause.saturating_sub(rtt);
         self.thinking.all += thought;
         self.thinking.longest = self.thinking.longest.max(thought);
-        if is_rest(pause, rtt) {
-            return self.rest();
-        }
-        None
+        self.paused(pause, rtt)
     }
 
     /// The client runs a statement. Gives the run that it has ended.
@@ -122,6 +119,15 @@ impl Runs {
             thought: Nanos::ZERO,
         });
         over
+    }
+
+    /// The client says nothing, and so long already.
+    pub fn paused(&mut self, pause: Nanos, rtt: Nanos) -> Option<Run> {
+        if is_rest(pause, rtt) {
+            self.rest()
+        } else {
+            None
+        }
     }
 
     /// The client has paused for so long that what comes next is another piece of work, or has left.

@@ -7,8 +7,12 @@ mod last_words;
 pub mod mysql;
 pub mod postgres;
 mod secure;
+mod statements;
 
 pub use secure::ClientTls;
+pub use statements::Statements;
+
+use std::hash::RandomState;
 
 use crate::{
     net::Stream,
@@ -179,6 +183,16 @@ impl Conversation {
             Self::Unread => Standing::Idle {
                 in_transaction: false,
             },
+        }
+    }
+
+    /// What follows the client's statements from here on, with fingerprints of this key. `None` in the middle of something, and
+    /// where nothing can be followed.
+    pub fn statements(&self, key: &RandomState) -> Option<Statements> {
+        match self {
+            Self::Postgres(conversation) => conversation.statements(key).map(Statements::Postgres),
+            Self::Mysql(conversation) => conversation.statements(key).map(Statements::Mysql),
+            Self::Unread => None,
         }
     }
 

@@ -4,6 +4,8 @@
 //! never guessed; sequence ids tell nothing here. A packet that has no place in the answer that is due ends the session.
 //! (MySQL internals, *Command Phase*; the servers' `sql_parse.cc`.)
 
+use std::hash::RandomState;
+
 use super::{
     answer::{Dialect, Heard, Misplaced, Place},
     command::{Answer, Command, Guard, Stream},
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     protocol::{Counts, Hold, Standing},
-    wire::mysql::{ErrForm, ErrPacket, Packets, Start, Status},
+    wire::mysql::{Capabilities, ErrForm, ErrPacket, Packets, Start, Statements, Status},
 };
 
 /// Follows a session after its login.
@@ -23,6 +25,8 @@ pub struct Conversation {
     server: Packets<SERVER_START>,
     dialect: Dialect,
     rights: Rights,
+    /// Queries begin with their attributes.
+    attributes: bool,
     state: State,
 }
 
@@ -52,6 +56,7 @@ impl Conversation {
             server: Packets::new(),
             dialect: Dialect::new(facts.capabilities, facts.extended, facts.mariadb),
             rights,
+            attributes: facts.capabilities.has(Capabilities::QUERY_ATTRIBUTES),
             state: State::after_login(facts.status),
         }
     }
@@ -181,6 +186,13 @@ impl Conversation {
             _ if state.held != Held::No || !self.client.at_boundary() => Standing::Asking,
             _ => idle,
         }
+    }
+
+    pub fn statements(&self, key: &RandomState) -> Option<Statements> {
+        let state = &self.state;
+        let idle = matches!((state.saying, state.held), (Saying::Nothing, Held::No));
+        let whole = state.owed.is_nothing() && self.client.at_boundary();
+        (idle && whole).then(|| Statements::new(self.attributes, key))
     }
 
     pub const fn take_counts(&mut self) -> Counts {

@@ -5,9 +5,11 @@
 //! ignores `Sync` and `Flush`, those too that were sent before it said so; a copy in both directions is no request at all.
 //! (PostgreSQL 18 manual, *Message Flow*; `CopyGetData` in `copyfromparse.c`.)
 
+use std::hash::RandomState;
+
 use crate::{
     protocol::{Counts, Standing},
-    wire::postgres::{ErrorForm, ErrorResponse, Frame, Frames, TransactionStatus},
+    wire::postgres::{ErrorForm, ErrorResponse, Frame, Frames, Statements, TransactionStatus},
 };
 
 /// Follows a session after its login.
@@ -110,6 +112,11 @@ impl Conversation {
             (Copying::None, Flush::None) if state.batch => Standing::Asking,
             (Copying::None, Flush::None) => idle,
         }
+    }
+
+    pub fn statements(&self, key: &RandomState) -> Option<Statements> {
+        let idle = matches!(self.standing(), Standing::Idle { .. });
+        (idle && self.client.at_boundary()).then(|| Statements::new(key))
     }
 
     pub const fn take_counts(&mut self) -> Counts {

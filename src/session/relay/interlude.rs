@@ -25,6 +25,7 @@ pub struct Interlude<'a, C, S, O> {
 impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     /// What the session works with after [`Turn::Asks`](super::Turn::Asks), until it polls the relay again.
     pub fn interlude(&mut self) -> Interlude<'_, C, S, O> {
+        self.ledger.look_away();
         Interlude {
             client: &mut self.client,
             upstream: &mut self.upstream,

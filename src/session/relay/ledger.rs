@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Closed, End, Facts, Line, Orders, Told};
+use super::{Closed, End, Facts, Line, Orders, Told, close_up::CloseUp};
 use crate::{
     meter::{
         Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Mover, Nanos, OriginMeters,
@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     clock: FlightClock,
     /// What is not yet told; an idle session has nothing to tell.
     untold: Option<Box<Tally>>,
+    /// While somebody looks closer at the origin.
+    close_up: Option<Box<CloseUp>>,
     /// Bytes have moved since the last settling.
     awake: bool,
     received: u64,
@@ -63,6 +65,7 @@ impl Ledger {
             since: line.since,
             clock: FlightClock::new(line.since.elapsed().into(), paths),
             untold: None,
+            close_up: None,
             awake: false,
             received: 0,
             transmitted: 0,
@@ -77,7 +80,7 @@ impl Ledger {
     #[inline]
     pub(super) fn client_moved(
         &mut self,
-        bytes: usize,
+        bytes: &[u8],
         conversation: &mut Conversation,
         delivered: bool,
     ) {
@@ -89,9 +92,12 @@ impl Ledger {
             self.sleep(now, conversation, Blocked::default());
             self.wake(now, Mover::Client);
         }
-        self.received += bytes as u64;
+        if self.close_up.is_some() || self.origin.is_watched() {
+            self.look_closer(bytes, conversation);
+        }
+        self.received += bytes.len() as u64;
         if let Some(tally) = &mut self.untold {
-            tally.received += bytes as u64;
+            tally.received += bytes.len() as u64;
         }
     }
 
@@ -104,14 +110,17 @@ impl Ledger {
 
     /// Bytes of the server were read.
     #[inline]
-    pub(super) fn server_moved(&mut self, bytes: usize) {
+    pub(super) fn server_moved(&mut self, bytes: &[u8]) {
         if !self.awake {
             self.wake(self.now(), Mover::Server);
         }
-        self.transmitted += bytes as u64;
+        self.transmitted += bytes.len() as u64;
         if let Some(tally) = &mut self.untold {
-            tally.transmitted += bytes as u64;
-            tally.spent.answered(bytes);
+            tally.transmitted += bytes.len() as u64;
+            tally.spent.answered(bytes.len());
+        }
+        if let Some(close_up) = &mut self.close_up {
+            close_up.server_said(bytes);
         }
     }
 
@@ -125,6 +134,9 @@ impl Ledger {
     ) -> bool {
         if self.awake {
             self.sleep(self.now(), conversation, blocked);
+        }
+        if self.close_up.is_some() {
+            self.look_again(cx);
         }
         let Some(tally) = &mut self.untold else {
             return false;
@@ -173,6 +185,7 @@ impl Ledger {
 
     /// The session counts as another origin's from now on. Gives what it has told the one before.
     pub(super) fn move_to(&mut self, origin: Arc<OriginMeters>) -> Option<Told> {
+        self.look_away();
         let told = self.tell();
         self.origin = origin.attend(SystemTime::now());
         told
@@ -185,6 +198,7 @@ impl Ledger {
         conversation: &Conversation,
         client: impl FnOnce() -> Option<Facts>,
     ) -> Closed {
+        self.look_away();
         let now = self.now();
         let beat = self.listener.sweep().beat();
         let tally = self.untold.get_or_insert_with(|| Tally::begin(beat));
@@ -211,6 +225,44 @@ impl Ledger {
             client_rtt: (!rtt.is_zero()).then(|| rtt.as_duration()),
             frame_lost: conversation.lost(),
             lasted,
+        }
+    }
+
+    /// Looks no closer any more; what comes next may be looked at anew.
+    pub(super) fn look_away(&mut self) {
+        if let Some(close_up) = self.close_up.take() {
+            close_up.end(self.now(), &self.origin);
+        }
+    }
+
+    /// At the client's next bytes.
+    #[cold]
+    fn look_closer(&mut self, bytes: &[u8], conversation: &Conversation) {
+        let now = self.now();
+        if self.close_up.is_none() {
+            let fresh = self.received == 0;
+            self.close_up = CloseUp::begin(conversation, &self.origin, now, fresh);
+        }
+        if let Some(close_up) = &mut self.close_up {
+            close_up.client_said(bytes, now, self.clock.paths().client, &self.origin);
+        }
+    }
+
+    /// Once in a beat: a client may fall silent, and nobody looks for ever.
+    #[cold]
+    fn look_again(&mut self, cx: &Context<'_>) {
+        let (now, sweep) = (self.now(), self.listener.sweep());
+        let Some(close_up) = &mut self.close_up else {
+            return;
+        };
+        if !close_up.is_new(sweep.beat()) {
+            return;
+        }
+        close_up.pause(now, self.clock.paths().client, &self.origin);
+        if self.origin.is_watched() {
+            sweep.join(cx.waker());
+        } else {
+            self.look_away();
         }
     }
 
@@ -244,6 +296,11 @@ impl Ledger {
         spent.transactions = spent.transactions.saturating_add(counts.transactions);
         if let Some(turn) = self.clock.settled(now, phase, counts.flights, spent) {
             tally.turn(turn, &self.origin, &self.listener);
+        }
+        if let Some(close_up) = &mut self.close_up
+            && matches!(phase, FlightPhase::Idle { .. } | FlightPhase::Undecided)
+        {
+            close_up.answered(now);
         }
     }
 

@@ -4,6 +4,7 @@
 //! bytes of its own just for what a short write left over, so an idle one has none, and memory does not depend on a result's
 //! size. `poll_read` notices by a short read that a socket is empty: a query costs two waits, two reads and two writes.
 
+mod close_up;
 mod interlude;
 mod ledger;
 mod orders;
@@ -269,8 +270,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 Taken::Bytes(bytes) => {
                     let delivered = !self.to_client.has_leftovers();
                     let Self { conversation, .. } = self;
-                    self.ledger
-                        .client_moved(bytes.len(), conversation, delivered);
+                    self.ledger.client_moved(bytes, conversation, delivered);
                     if self.held.is_some() {
                         return self.offer_more(cx, bytes);
                     }
@@ -313,7 +313,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                     Ok(true)
                 }
                 Taken::Bytes(bytes) => {
-                    self.ledger.server_moved(bytes.len());
+                    self.ledger.server_moved(bytes);
                     let passing = self.conversation.from_server(bytes);
                     let passing = bytes.get(..passing).unwrap_or(bytes);
                     let given = self.to_client.give(cx, &mut self.client, passing);
@@ -480,6 +480,8 @@ const MOST_ROUNDS: usize = 64;
 /// How long a server that takes nothing more may go on talking.
 const LAST_HEARING: Duration = Duration::from_secs(1);
 
+#[cfg(test)]
+mod close_up_tests;
 #[cfg(test)]
 mod socket_tests;
 #[cfg(test)]

@@ -190,6 +190,8 @@ impl Text {
             b'/' => self.place = Place::Slash,
             b'#' if mysql => self.place = Place::Passed(Passed::Line),
             b'$' if !mysql => self.place = Place::Dollar,
+            // what stands for a value
+            b'?' if mysql => self.comes_literal(),
             b',' if self.literal => self.comma = true,
             _ if is_of_a_word(byte) => {
                 self.flush();

@@ -1,5 +1,6 @@
 //! MySQL's and MariaDB's packets, as far as a gateway must read them: greeting, handshake response, authentication, and the first
-//! bytes of what ends a response. Floor 0. No statement, no row and no password is parsed here.
+//! bytes of what ends a response. Floor 0. No row and no password is parsed here, and no statement: of its text nothing but a
+//! fingerprint is made, while somebody looks closer.
 //!
 //! Packets are read to offsets and patched in place: what is forwarded are the bytes that came, so that nothing this reader does not
 //! know is lost. That is safe because the reading is strict: what two readers could read differently is refused.
@@ -21,6 +22,7 @@ mod packets;
 #[cfg(test)]
 mod samples;
 mod splice;
+mod statements;
 mod terminal;
 
 pub use attributes::{Attributes, RESERVED_PREFIX};
@@ -34,4 +36,5 @@ pub use names::{Flavor, NameFault, NameRule};
 pub use packet::{HEADER, MAX_PAYLOAD, Packet};
 pub use packets::{Packets, Start};
 pub use splice::Edit;
+pub use statements::Statements;
 pub use terminal::{PROGRESS, Status, err_errno, is_eof, terminal_status};
