@@ -40,6 +40,9 @@ fn line() -> LatencyLine {
         sessions: 0,
         overlap: false,
         expected_rtt_ms: None,
+        repeated: Vec::new(),
+        set_up_statements: 0.0,
+        set_up_ms: 0.0,
         confidence: Confidence::Good,
         verdict: "the path takes 148 ms: cut round trips".to_owned(),
         advice: vec![crate::server::latency::Advice {

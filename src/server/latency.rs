@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::verdict;
-use crate::meter::{Bands, LastHour, OriginFigures, Path, Point, Scope};
+use super::{status::rfc3339, verdict};
+use crate::meter::{Bands, LastHour, OriginFigures, Path, Point, Repeated, Scope};
 
 /// One origin on one listener, over the last hour or as long as it is known. Milliseconds are those of one [`Unit`]; they are
 /// least ones: jitter, queues and loss come on top.
@@ -65,6 +65,14 @@ pub struct LatencyLine {
     pub overlap: bool,
     /// The longest round trip that the file expects.
     pub expected_rtt_ms: Option<f64>,
+    /// What was asked again and again while somebody watched, the dearest first.
+    #[serde(default)]
+    pub repeated: Vec<RepeatedAnswer>,
+    /// What a new session asks before its first piece of work, as far as somebody watched: statements, and their milliseconds.
+    #[serde(default)]
+    pub set_up_statements: f64,
+    #[serde(default)]
+    pub set_up_ms: f64,
     pub confidence: Confidence,
     /// Begins with what was measured.
     pub verdict: String,
@@ -92,6 +100,19 @@ pub enum Confidence {
     Fair,
     /// On three hundred flights in ten connections or more.
     Good,
+}
+
+/// A query that was asked many times in a row where once would have done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RepeatedAnswer {
+    /// How often in the longest row.
+    pub length: u32,
+    /// How many such rows there were.
+    pub times: u32,
+    /// What the longest row took: the most that asking once can save.
+    pub saves_ms: f64,
+    /// RFC 3339, in UTC: the end of the last row.
+    pub seen: String,
 }
 
 /// What could be done, and what it saves at most.
@@ -143,6 +164,7 @@ pub struct PointAnswer {
 }
 
 /// What is said of one origin's figures. `expected`: the longest round trip that its rule expects.
+#[expect(clippy::cast_precision_loss, reason = "counts of an hour")]
 pub(super) fn line(
     figures: &OriginFigures,
     bands: &Bands,
@@ -150,11 +172,10 @@ pub(super) fn line(
 ) -> LatencyLine {
     let happened = &figures.happened;
     let (unit, units) = unit(figures);
-    #[expect(clippy::cast_precision_loss, reason = "counts of an hour")]
     let per_unit = |sum: f64| sum / units.max(1) as f64;
     let millis = |seconds: f64| per_unit(seconds) * 1000.0;
-    #[expect(clippy::cast_precision_loss, reason = "counts of an hour")]
     let count = |count: u64| per_unit(count as f64);
+    let beginnings = figures.set_up.sessions.max(1) as f64;
     let network = happened.network_seconds();
     let both = network + happened.database_seconds;
     let Path { scope, .. } = figures.path;
@@ -204,6 +225,9 @@ pub(super) fn line(
         sessions: figures.sessions,
         overlap: figures.overlaps,
         expected_rtt_ms: expected.map(in_millis),
+        repeated: figures.repeated.iter().map(RepeatedAnswer::from).collect(),
+        set_up_statements: figures.set_up.statements as f64 / beginnings,
+        set_up_ms: in_millis(figures.set_up.took) / beginnings,
         confidence: confidence(figures),
         verdict: String::new(),
         advice: Vec::new(),
@@ -223,6 +247,17 @@ pub fn history(hours: &[LastHour]) -> HistoryAnswer {
     HistoryAnswer {
         step_seconds: LastHour::STEP.as_secs(),
         origins: origins.collect(),
+    }
+}
+
+impl From<&Repeated> for RepeatedAnswer {
+    fn from(repeated: &Repeated) -> Self {
+        Self {
+            length: repeated.length,
+            times: repeated.times,
+            saves_ms: in_millis(repeated.saves),
+            seen: rfc3339(repeated.seen),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn of(line: &LatencyLine) -> String {
 /// What could be done about it, the dearest first.
 pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
     let mut all = Vec::new();
+    let saves = line.connecting_ms + line.set_up_ms;
     if line.unit == Unit::Connection && line.connecting_network_ms >= WORTH_A_WORD {
         all.push(Advice {
             what: Remedy::Connecting,
@@ -43,11 +44,20 @@ pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
                 "of which connecting {} ({:.0} turns, a new connection for each page): CONN_MAX_AGE=60, or a pool, saves up to {}",
                 time(line.connecting_network_ms),
                 line.connect_turns,
-                time(line.connecting_ms)
+                time(saves)
             ),
-            saves_ms: line.connecting_ms,
+            saves_ms: saves,
         });
     }
+    all.extend(line.repeated.first().map(|repeated| Advice {
+        what: Remedy::Repeated,
+        text: format!(
+            "one query repeated {} times in a row: joining it saves up to {}",
+            repeated.length,
+            time(repeated.saves_ms)
+        ),
+        saves_ms: repeated.saves_ms,
+    }));
     let transfer = line.transfer_ms;
     if transfer >= WORTH_A_WORD && transfer > line.network_ms {
         all.push(Advice {

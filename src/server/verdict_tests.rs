@@ -1,10 +1,10 @@
 //! Verdicts on figures that real networks gave, or could.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::{
-    meter::{Bands, Hop, OriginFigures, Path, Scope, SetUp, Totals, Turns},
+    meter::{Bands, Hop, OriginFigures, Path, Repeated, Scope, SetUp, Totals, Turns},
     server::latency::line,
 };
 
@@ -79,6 +79,33 @@ fn a_far_app_reads_what_its_path_takes_and_what_keeping_connections_saves() {
     );
     assert!(line.network_share > Some(0.99));
     assert_eq!(line.place.as_deref(), Some("another_continent"));
+}
+
+#[test]
+fn what_was_asked_in_a_row_could_be_asked_once() {
+    let mut figures = pages(ms(148));
+    figures.repeated = vec![Repeated {
+        length: 37,
+        times: 20,
+        saves: ms(5328),
+        seen: SystemTime::UNIX_EPOCH,
+    }];
+    figures.set_up = SetUp {
+        sessions: 2,
+        statements: 2,
+        took: ms(300),
+    };
+    let line = judged(&figures);
+    assert_eq!(
+        line.advice[0].text,
+        "one query repeated 37 times in a row: joining it saves up to 5.3 s"
+    );
+    // a connection that is kept needs no setting up, too
+    assert!(
+        (line.advice[1].saves_ms - 1058.0).abs() < 1.0,
+        "{:?}",
+        line.advice
+    );
 }
 
 #[test]
