@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
@@ -12,7 +13,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use doorward::{
     meter::{Declared, Meters},
     protocol::{Conversation, postgres},
-    session::relay::{Facts, Leg, Line, Order, Orders, Relay},
+    session::relay::{Facts, Leg, Line, Order, Orders, Relay, Unkept},
     wire::postgres::{Frames, TransactionStatus},
 };
 use tokio::{
@@ -65,9 +66,18 @@ impl Orders for Silence {
     }
 }
 
+/// What lies between the client and the server.
+#[derive(Clone, Copy)]
+enum Between {
+    Nothing,
+    /// A relay that counts and times nothing.
+    Unmetered,
+    Metered,
+}
+
 /// The far ends of a relay that runs in a task, or of a pipe without one.
-fn ends(runtime: &Runtime, relayed: bool) -> (DuplexStream, DuplexStream) {
-    if !relayed {
+fn ends(runtime: &Runtime, between: Between) -> (DuplexStream, DuplexStream) {
+    if matches!(between, Between::Nothing) {
         return duplex(WINDOW);
     }
     let (client, near) = duplex(WINDOW);
@@ -89,8 +99,14 @@ fn ends(runtime: &Runtime, relayed: bool) -> (DuplexStream, DuplexStream) {
         client_rtt: Some(Duration::from_micros(20)),
         upstream_rtt: Duration::from_micros(20),
     };
-    let relay = Relay::new(Memory(near), Memory(far), conversation, line, Silence);
-    runtime.spawn(relay);
+    let (near, far) = (Memory(near), Memory(far));
+    if matches!(between, Between::Metered) {
+        // its numbers are told at each beat, as in a real gateway
+        runtime.spawn(Arc::new(meters).keep_told());
+        runtime.spawn(Relay::new(near, far, conversation, line, Silence));
+    } else {
+        runtime.spawn(Relay::with(near, far, conversation, Unkept, Silence));
+    }
     (client, server)
 }
 
@@ -106,8 +122,12 @@ fn queries(criterion: &mut Criterion) {
         .unwrap();
     let query = message(b'Q', b"select 1\0");
     let answer = [message(b'D', &[7; 40]), message(b'Z', b"I")].concat();
-    for (name, relayed) in [("query/bare pipe", false), ("query/relayed", true)] {
-        let (mut client, mut server) = ends(&runtime, relayed);
+    for (name, between) in [
+        ("query/bare pipe", Between::Nothing),
+        ("query/relayed without meters", Between::Unmetered),
+        ("query/relayed", Between::Metered),
+    ] {
+        let (mut client, mut server) = ends(&runtime, between);
         let mut there = vec![0; query.len()];
         let mut back = vec![0; answer.len()];
         criterion.bench_function(name, |bencher| {
@@ -131,8 +151,12 @@ fn bulk(criterion: &mut Criterion) {
     let rows = message(b'd', &[7; 1000]).repeat(1000);
     let mut group = criterion.benchmark_group("bulk");
     group.throughput(Throughput::Bytes(rows.len() as u64));
-    for (name, relayed) in [("bare pipe", false), ("relayed", true)] {
-        let (mut client, mut server) = ends(&runtime, relayed);
+    for (name, between) in [
+        ("bare pipe", Between::Nothing),
+        ("relayed without meters", Between::Unmetered),
+        ("relayed", Between::Metered),
+    ] {
+        let (mut client, mut server) = ends(&runtime, between);
         let mut back = vec![0; rows.len()];
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

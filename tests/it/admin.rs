@@ -321,6 +321,12 @@ fn status_tells_who_is_connected_and_where_the_time_goes() {
     assert!(shop["network_share"].as_f64().unwrap() < 0.5, "{shop}");
     assert_eq!(json["refusals"][0]["reason"], "no_origin");
     assert_eq!(json["generation"], 1);
+    let sessions = gateway.command(&["sessions", "--format", "json"]);
+    let sessions: serde_json::Value = serde_json::from_str(sessions.worked()).unwrap();
+    let own = |key: &str| sessions[0][key].as_f64().unwrap();
+    assert!(own("database_ms") > 200.0, "{sessions}");
+    assert!(own("network_ms") < 100.0 && own("transfer_ms") < 100.0);
+    assert!(own("flights") >= 1.0 && own("rtt_ms") > 0.0);
     let human = gateway.command(&["status"]).worked().to_owned();
     assert!(
         human.contains("shop") && human.contains("no_origin"),

@@ -1,8 +1,17 @@
 //! What the operator is told of a running gateway: why somebody was refused, what a changed file would change, what does not hold.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
 use serde_json::Value;
 
-use crate::harness::{Gateway, Postgres, Raw, gateway::SHOP, psql, raw, wait_until};
+use crate::harness::{
+    Gateway, Postgres, Raw,
+    gateway::{SHOP, doorward},
+    psql, raw, wait_until,
+};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -130,4 +139,25 @@ origins:\n  - {name: erp, from: [{host: erp.partner.example}], users: [erp]}\n";
     gateway.until_metric("doorward_policy_mode", &[("mode", "enforce")], 1.0);
     gateway.until_metric("doorward_dns_hosts", &[("state", "unknown")], 0.0);
     assert!(!shows("doorward_dns_addresses"));
+}
+
+#[test]
+fn a_watched_status_is_a_line_for_each_look_and_ends_with_its_reader() {
+    let gateway = Gateway::start(&Postgres::shared().address(), SHOP);
+    let mut watching = doorward()
+        .args(["status", "--watch", "--format", "json", "--config"])
+        .arg(gateway.file())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut uptime = || {
+        let line = lines.next().unwrap().unwrap();
+        json(&line)["uptime_seconds"].as_u64().unwrap()
+    };
+    let first = uptime();
+    assert!(uptime() > first);
+    drop(lines);
+    let ended = wait_until("its end", || watching.try_wait().unwrap());
+    assert!(ended.success(), "{ended}");
 }

@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use super::{End, Leg, Orders, Relay};
+use super::{Books, End, Leg, Orders, Relay};
 use crate::protocol::{Conversation, Hold};
 
 /// Bytes of the client that the server may not be given yet.
@@ -22,10 +22,10 @@ pub struct Interlude<'a, C, S, O> {
     pub orders: &'a mut O,
 }
 
-impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
+impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
     /// What the session works with after [`Turn::Asks`](super::Turn::Asks), until it polls the relay again.
     pub fn interlude(&mut self) -> Interlude<'_, C, S, O> {
-        self.ledger.look_away();
+        self.books.look_away();
         Interlude {
             client: &mut self.client,
             upstream: &mut self.upstream,

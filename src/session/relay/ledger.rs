@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Closed, End, Facts, Line, Orders, Told, close_up::CloseUp};
+use super::{Blocked, Books, Closed, End, Facts, Line, Orders, Told, close_up::CloseUp};
 use crate::{
     meter::{
         Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Mover, Nanos, OriginMeters,
@@ -19,7 +19,7 @@ use crate::{
 
 /// The books of one session.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub struct Ledger {
     origin: Attendance,
     listener: Arc<ListenerMeters>,
     since: Instant,
@@ -38,13 +38,6 @@ pub(super) struct Ledger {
     retransmits: u32,
     looked: Beat,
     told: Option<Beat>,
-}
-
-/// The ways that wait for their sink.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Blocked {
-    pub(super) to_client: bool,
-    pub(super) to_server: bool,
 }
 
 impl Ledger {
@@ -74,16 +67,11 @@ impl Ledger {
             retransmits: 0,
         }
     }
+}
 
-    /// Bytes of the client were read; call it before the conversation sees them. `delivered`: the client has all that the
-    /// server has said.
+impl Books for Ledger {
     #[inline]
-    pub(super) fn client_moved(
-        &mut self,
-        bytes: &[u8],
-        conversation: &mut Conversation,
-        delivered: bool,
-    ) {
+    fn client_moved(&mut self, bytes: &[u8], conversation: &mut Conversation, delivered: bool) {
         // both exceptions: the server's word came in the same poll, before the client's
         if !self.awake || !self.clock.in_turn() {
             self.wake(self.now(), Mover::Client);
@@ -101,16 +89,14 @@ impl Ledger {
         }
     }
 
-    /// Bytes that were read before have been delivered.
-    pub(super) fn leftovers_moved(&mut self, mover: Mover) {
+    fn leftovers_moved(&mut self, mover: Mover) {
         if !self.awake {
             self.wake(self.now(), mover);
         }
     }
 
-    /// Bytes of the server were read.
     #[inline]
-    pub(super) fn server_moved(&mut self, bytes: &[u8]) {
+    fn server_moved(&mut self, bytes: &[u8]) {
         if !self.awake {
             self.wake(self.now(), Mover::Server);
         }
@@ -124,8 +110,7 @@ impl Ledger {
         }
     }
 
-    /// Nothing moves any more, the task is going to sleep. Tells whether it is time to [`look`](Self::look).
-    pub(super) fn settle(
+    fn settle(
         &mut self,
         cx: &Context<'_>,
         conversation: &mut Conversation,
@@ -162,8 +147,7 @@ impl Ledger {
         beat.since(self.looked) >= LOOK_EVERY
     }
 
-    /// Takes over what the kernel has measured meanwhile.
-    pub(super) fn look(&mut self, client: Option<Facts>, server: Option<Facts>) {
+    fn look(&mut self, client: Option<Facts>, server: Option<Facts>) {
         self.looked = self.listener.sweep().beat();
         let mut paths = self.clock.paths();
         if let Some(client) = client {
@@ -183,16 +167,14 @@ impl Ledger {
         self.flights_then = self.flights;
     }
 
-    /// The session counts as another origin's from now on. Gives what it has told the one before.
-    pub(super) fn move_to(&mut self, origin: Arc<OriginMeters>) -> Option<Told> {
+    fn move_to(&mut self, origin: Arc<OriginMeters>) -> Option<Told> {
         self.look_away();
         let told = self.tell();
         self.origin = origin.attend(SystemTime::now());
         told
     }
 
-    /// The session is over.
-    pub(super) fn close(
+    fn close(
         mut self,
         end: End,
         conversation: &Conversation,
@@ -229,12 +211,14 @@ impl Ledger {
     }
 
     /// Looks no closer any more; what comes next may be looked at anew.
-    pub(super) fn look_away(&mut self) {
+    fn look_away(&mut self) {
         if let Some(close_up) = self.close_up.take() {
             close_up.end(self.now(), &self.origin);
         }
     }
+}
 
+impl Ledger {
     /// At the client's next bytes.
     #[cold]
     fn look_closer(&mut self, bytes: &[u8], conversation: &Conversation) {

@@ -4,9 +4,11 @@
 //! bytes of its own just for what a short write left over, so an idle one has none, and memory does not depend on a result's
 //! size. `poll_read` notices by a short read that a socket is empty: a query costs two waits, two reads and two writes.
 
+mod books;
 mod close_up;
 mod interlude;
 mod ledger;
+mod leg;
 mod orders;
 mod parting;
 mod way;
@@ -19,36 +21,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     meter::{Attendance, ListenerMeters, Mover, OriginMeters},
-    net::{Stream, kernel},
     protocol::{Conversation, Hold, Standing},
 };
+pub use books::{Blocked, Books, Unkept};
 use interlude::Held;
 pub use interlude::Interlude;
-use ledger::{Blocked, Ledger};
+pub use ledger::Ledger;
+pub use leg::{Facts, Leg};
 pub use orders::{Order, Orders, Told};
 use parting::{LastWords, part};
 use way::{Deaf, Taken, Way};
-
-/// One leg of a session.
-pub trait Leg: AsyncRead + AsyncWrite + Unpin {
-    /// What the kernel knows of the connection; `None` where it is not TCP.
-    fn facts(&self) -> Option<Facts>;
-}
-
-/// What the kernel knows of a TCP connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    pub min_rtt: Option<Duration>,
-    /// Segments sent again since the connection began.
-    pub retransmits: u32,
-}
 
 /// Where a relayed session is counted, and what was measured before it.
 #[derive(Debug)]
@@ -121,7 +107,7 @@ impl End {
 
 /// A session being relayed: a future that stops with the session, for [`close`](Self::close) to finish, or at a question. A
 /// struct and not an `async fn`, which would hold each of its arguments twice for as long as the session lives.
-pub struct Relay<C, S, O> {
+pub struct Relay<C, S, O, B = Ledger> {
     client: C,
     upstream: S,
     to_server: Way,
@@ -129,7 +115,7 @@ pub struct Relay<C, S, O> {
     /// Read from the client, and not to be passed on yet. Boxed, for an idle session has none.
     held: Option<Box<Held>>,
     conversation: Conversation,
-    ledger: Ledger,
+    books: B,
     /// Who ended first.
     ended: Option<End>,
     leaving: Option<Box<Leaving>>,
@@ -157,6 +143,13 @@ struct Leaving {
 
 impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     pub fn new(client: C, upstream: S, conversation: Conversation, line: Line, orders: O) -> Self {
+        Self::with(client, upstream, conversation, Ledger::open(line), orders)
+    }
+}
+
+impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
+    /// One whose work is told to these books.
+    pub fn with(client: C, upstream: S, conversation: Conversation, books: B, orders: O) -> Self {
         Self {
             client,
             upstream,
@@ -164,7 +157,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             to_client: Way::default(),
             held: None,
             conversation,
-            ledger: Ledger::open(line),
+            books,
             ended: None,
             leaving: None,
             orders,
@@ -172,11 +165,11 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     }
 
     /// Closes the books, and gives what remains to be said and done on the sockets.
-    pub fn close(self, end: End) -> Over<O, impl Future<Output = ()> + use<C, S, O>> {
+    pub fn close(self, end: End) -> Over<O, impl Future<Output = ()> + use<C, S, O, B>> {
         let busy = self.is_busy();
         let conversation = &self.conversation;
         let facts = || self.client.facts();
-        let closed = self.ledger.close(end, conversation, facts);
+        let closed = self.books.close(end, conversation, facts);
         let ours = match end {
             // there is nobody to talk to
             End::ClientBroke | End::ClientLeft => None,
@@ -225,7 +218,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
 
     /// Counts as another origin's session from now on.
     pub fn move_to(&mut self, origin: Arc<OriginMeters>) {
-        if let Some(told) = self.ledger.move_to(origin) {
+        if let Some(told) = self.books.move_to(origin) {
             self.orders.told(&told);
         }
     }
@@ -254,7 +247,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         let given = if self.to_server.has_leftovers() {
             let given = self.to_server.give_leftovers(cx, &mut self.upstream);
             if matches!(given, Ok(true)) {
-                self.ledger.leftovers_moved(Mover::Client);
+                self.books.leftovers_moved(Mover::Client);
             }
             given
         } else if self.held.is_some() && !self.needs_more() {
@@ -270,7 +263,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                 Taken::Bytes(bytes) => {
                     let delivered = !self.to_client.has_leftovers();
                     let Self { conversation, .. } = self;
-                    self.ledger.client_moved(bytes, conversation, delivered);
+                    self.books.client_moved(bytes, conversation, delivered);
                     if self.held.is_some() {
                         return self.offer_more(cx, bytes);
                     }
@@ -292,7 +285,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
         let given = if self.to_client.has_leftovers() {
             let given = self.to_client.give_leftovers(cx, &mut self.client);
             if matches!(given, Ok(true)) {
-                self.ledger.leftovers_moved(Mover::Server);
+                self.books.leftovers_moved(Mover::Server);
             }
             given
         } else {
@@ -313,7 +306,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
                     Ok(true)
                 }
                 Taken::Bytes(bytes) => {
-                    self.ledger.server_moved(bytes);
+                    self.books.server_moved(bytes);
                     let passing = self.conversation.from_server(bytes);
                     let passing = bytes.get(..passing).unwrap_or(bytes);
                     let given = self.to_client.give(cx, &mut self.client, passing);
@@ -332,7 +325,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
             return Some(self.client_is_deaf());
         }
         if held && !self.to_client.is_blocked() {
-            self.ledger.leftovers_moved(Mover::Server);
+            self.books.leftovers_moved(Mover::Server);
         }
         let flushed = self.to_server.flush(cx, &mut self.upstream);
         let waits_for_nothing =
@@ -432,7 +425,7 @@ impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     }
 }
 
-impl<C: Leg, S: Leg, O: Orders> Future for Relay<C, S, O> {
+impl<C: Leg, S: Leg, O: Orders, B: Books> Future for Relay<C, S, O, B> {
     type Output = Turn;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
@@ -450,21 +443,11 @@ impl<C: Leg, S: Leg, O: Orders> Future for Relay<C, S, O> {
             to_server: relay.to_server.is_blocked(),
         };
         let (conversation, orders) = (&mut relay.conversation, &mut relay.orders);
-        if relay.ledger.settle(cx, conversation, blocked, orders) {
+        if relay.books.settle(cx, conversation, blocked, orders) {
             let (client, server) = (relay.client.facts(), relay.upstream.facts());
-            relay.ledger.look(client, server);
+            relay.books.look(client, server);
         }
         relay.poll_leaving(cx).map(Turn::Over)
-    }
-}
-
-impl Leg for Stream {
-    fn facts(&self) -> Option<Facts> {
-        let facts = kernel::tcp_facts(self.tcp()?)?;
-        Some(Facts {
-            min_rtt: facts.min_rtt,
-            retransmits: facts.retransmits,
-        })
     }
 }
 

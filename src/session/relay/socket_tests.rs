@@ -10,6 +10,7 @@ use super::{
     tests::{Silence, line, message, meters, relay},
     *,
 };
+use crate::net::Stream;
 
 struct Bench {
     client: TcpStream,

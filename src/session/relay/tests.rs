@@ -1,11 +1,12 @@
 //! The relay between two pipes: nothing lost, and every way to end.
 
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::{
     meter::{Declared, Meters},
+    net::Stream,
     protocol::postgres,
     wire::postgres::{Frames, TransactionStatus},
 };
