@@ -58,6 +58,7 @@ mod names;
 mod names_shown;
 mod newest;
 mod openings;
+mod pages;
 mod pg_matrix;
 mod pg_oracle;
 mod refusals;
