@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, thread, time::Duration};
 
+use tokio::{runtime, signal, time::timeout};
+
 use super::{Exit, Global, LatencyArgs, Output, daemon, status::length, table::Table};
 use crate::server::{
     control::{Listing, Request},
@@ -58,11 +60,20 @@ fn watched(
         if output.is_for_a_person() {
             output.complain(format_args!("watching \"{origin}\" for {seconds} s"));
         }
-        thread::sleep(Duration::from_secs(seconds));
+        wait(Duration::from_secs(seconds));
     }
     let mut lines = ask(global, output)?;
     lines.retain(|line| line.origin == origin);
     Ok(lines)
+}
+
+/// So long, or until Ctrl-C says that it is enough.
+fn wait(long: Duration) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else {
+        return thread::sleep(long);
+    };
+    let _enough = runtime.block_on(async { timeout(long, signal::ctrl_c()).await });
 }
 
 fn unknown(origin: &str, all: &[LatencyLine]) -> String {

@@ -238,7 +238,7 @@ pub struct StatusArgs {
 pub struct LatencyArgs {
     /// Watch this origin, then explain it at length
     pub origin: Option<String>,
-    /// How many seconds it is watched; 0 to tell what is known
+    /// How many seconds it is watched, if Ctrl-C does not end it; 0 to tell what is known
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), requires = "origin")]
     pub seconds: u64,
 }

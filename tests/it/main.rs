@@ -39,6 +39,7 @@ mod import;
 mod import_lines;
 mod invariants;
 mod large;
+mod latency;
 mod learned;
 mod limits;
 mod mutants;
