@@ -64,6 +64,7 @@ mod pg_matrix;
 mod pg_oracle;
 mod refusals;
 mod reload;
+mod repeated;
 mod replication;
 mod rogue_postgres;
 mod scram;

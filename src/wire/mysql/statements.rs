@@ -45,6 +45,8 @@ enum Part {
         bytes: [u8; 4],
         seen: usize,
     },
+    /// The rest of something without an answer.
+    Aside,
     Rest,
 }
 
@@ -156,7 +158,7 @@ impl Statements {
         let mut rest = payload;
         while let Some((first, after)) = rest.split_first() {
             match &mut self.part {
-                Part::Rest => return,
+                Part::Aside | Part::Rest => return,
                 Part::Query(text) | Part::Prepared(text) => return text.push(rest),
                 Part::Number { bytes, seen } => {
                     let Some(place) = bytes.get_mut(*seen) else {
@@ -192,8 +194,10 @@ impl Statements {
                 bytes: [0; 4],
                 seen: 0,
             },
-            // COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE have no answer; COM_STMT_RESET runs nothing
-            0x01 | 0x18 | 0x19 | 0x1A => Part::Rest,
+            // COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
+            0x01 | 0x18 | 0x19 => Part::Aside,
+            // COM_STMT_RESET runs nothing
+            0x1A => Part::Rest,
             _ => {
                 on(Statement::UNKNOWN);
                 Part::Rest
@@ -203,7 +207,6 @@ impl Statements {
 
     /// A payload is.
     fn is_over(&mut self, on: &mut impl FnMut(Statement)) {
-        let command = self.header.last() == Some(&0);
         match std::mem::replace(&mut self.part, Part::Rest) {
             Part::Query(text) => on(text.end()),
             Part::Prepared(text) => {
@@ -223,9 +226,10 @@ impl Statements {
                 };
                 on(statement.unwrap_or(Statement::UNKNOWN));
             }
+            Part::Aside => return,
             Part::Command | Part::Attributes { .. } | Part::Rest => {}
         }
-        self.alone &= !command;
+        self.alone = false;
     }
 
     /// Who prepares more than anybody needs is forgotten from time to time.
@@ -336,6 +340,16 @@ mod tests {
         told(&mut statements, &prepare("select 1"));
         statements.hear(&packet(1, b"\xFF\x01\0\0\0bad"));
         assert_eq!(told(&mut statements, &execute(0)), [Statement::UNKNOWN]);
+    }
+
+    #[test]
+    fn what_is_prepared_behind_something_without_an_answer_is_known_by_its_number() {
+        let mut statements = statements();
+        let close = command(0x19, &[1, 0, 0, 0]);
+        told(&mut statements, &[close, prepare("select 1")].concat());
+        statements.hear(&numbered(2));
+        let told = told(&mut statements, &execute(2));
+        assert_eq!(told[0].kind, StatementKind::Read);
     }
 
     #[test]
