@@ -1,6 +1,6 @@
 //! The last hour of an origin, in fixed room. Floor 1: pure; time is an argument.
 //!
-//! Two resolutions: points of half a minute, as they are drawn, and the sums of every fifth minute, so that what happened in the
+//! Two resolutions: points of half a minute, as they are drawn, and the sums of every tenth minute, so that what happened in the
 //! last hour can be told in every figure.
 
 use std::{collections::VecDeque, time::Duration};
@@ -122,7 +122,7 @@ pub(super) const STEP: Duration = Duration::from_secs(30);
 /// An hour of them.
 const POINTS: usize = 120;
 /// Between two sums that are kept whole.
-const MILE: Duration = Duration::from_secs(5 * 60);
+const MILE: Duration = Duration::from_secs(10 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[cfg(test)]

@@ -131,8 +131,8 @@ pub enum Remedy {
     Connecting,
     /// Ask for many rows at once instead of for each by itself.
     Repeated,
-    /// Bring application and database together.
-    Together,
+    /// Ask for less: answers wait until the client has taken them.
+    Transfer,
 }
 
 /// The last hour of all origins, as a page draws it.

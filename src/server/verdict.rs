@@ -61,7 +61,7 @@ pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
     let transfer = line.transfer_ms;
     if transfer >= WORTH_A_WORD && transfer > line.network_ms {
         all.push(Advice {
-            what: Remedy::Together,
+            what: Remedy::Transfer,
             text: format!(
                 "answers wait {} until the client has taken them: fewer rows and columns come sooner",
                 time(transfer)
