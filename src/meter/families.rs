@@ -333,7 +333,7 @@ impl Families {
             )?,
             transfer_seconds: new.seconds(
                 "transfer_seconds_total",
-                "Time answers waited for the client to take them, with what the kernel hides of large ones, estimated by their size",
+                "Time answers waited for the client to take them, with the round trips of both legs that large ones take, estimated by their size",
                 ORIGIN,
             )?,
             transfer_estimated_seconds: new.seconds(
@@ -343,7 +343,7 @@ impl Families {
             )?,
             request_seconds: new.seconds(
                 "request_seconds_total",
-                "Time from a request's first byte to its last: uploads and COPY IN, neither network nor database",
+                "Time from a request's first byte to its last, and on to the database for large ones: uploads and COPY IN",
                 ORIGIN,
             )?,
             think_seconds: new.seconds(

@@ -7,7 +7,7 @@
 
 use super::{
     nanos::{Micros, Nanos},
-    slow_start::Window,
+    slow_start::{Round, Window},
 };
 
 /// What the session waits for while its relay sleeps.
@@ -57,22 +57,57 @@ pub struct Spent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Open {
     flights: u32,
-    /// Bytes of the server, as many as can be counted.
-    answered: u32,
-    /// When the first of them came; zero as long as none has.
+    /// Bytes of the client, as many as can be counted.
+    asked: u32,
+    answer: Round,
+    /// When the first of it came; zero as long as nothing has.
     answering: Nanos,
     /// How much of the server's round trip has not yet shown.
     on_the_path: Nanos,
+    request: Nanos,
     database: Nanos,
     gateway: Nanos,
 }
 
+impl Open {
+    fn answer_at(&mut self, now: Nanos) {
+        if self.answering.is_zero() {
+            self.answering = now;
+            self.answer.begin(now);
+        }
+    }
+}
+
 impl Spent {
+    /// The client said so much.
+    #[inline]
+    pub fn asked(&mut self, bytes: usize) {
+        self.turn.asked = self.turn.asked.saturating_add(countable(bytes));
+    }
+
     /// The server said so much.
     #[inline]
     pub fn answered(&mut self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.turn.answered = self.turn.answered.saturating_add(bytes);
+        self.turn.answer.answered(countable(bytes));
+    }
+
+    fn request(&mut self, time: Nanos) {
+        self.turn.request += time;
+        self.request += time;
+    }
+
+    fn work(&mut self, time: Nanos) {
+        self.turn.database += time;
+        self.database += time;
+    }
+
+    /// What looked like the server's work was the way from it. What has been told stays told.
+    fn travelled(&mut self, time: Nanos) {
+        let time = time.min(self.turn.database).min(self.database);
+        self.turn.database = self.turn.database.saturating_sub(time);
+        self.database = self.database.saturating_sub(time);
+        self.transfer += time;
+        self.transfer_estimated += time;
     }
 
     /// Flights of the open turn so far, those of this moment not yet among them.
@@ -122,7 +157,16 @@ pub struct FlightClock {
     gap: Micros,
     client: Micros,
     upstream: Micros,
-    window: Window,
+    windows: Windows,
+}
+
+/// What the sender of each way of a session has under way, as far as can be known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Windows {
+    requests: Window,
+    answers: Window,
+    /// The server's own, towards us.
+    server: Window,
 }
 
 impl FlightClock {
@@ -139,7 +183,7 @@ impl FlightClock {
             gap: Nanos::ZERO.into(),
             client: paths.client.into(),
             upstream: paths.upstream.into(),
-            window: Window::fresh(),
+            windows: Windows::default(),
         }
     }
 
@@ -180,8 +224,8 @@ impl FlightClock {
                 None
             }
         };
-        if mover == Mover::Server && spent.turn.answering.is_zero() {
-            spent.turn.answering = now;
+        if mover == Mover::Server {
+            spent.turn.answer_at(now);
         }
         self.since = now;
         over
@@ -200,8 +244,8 @@ impl FlightClock {
         }
         let turn = &mut spent.turn;
         turn.gateway += now.saturating_sub(self.since);
-        if turn.answered > 0 && turn.answering.is_zero() {
-            turn.answering = now;
+        if turn.answer.bytes() > 0 {
+            turn.answer_at(now);
         }
         self.count(flights, spent);
         self.since = now;
@@ -242,7 +286,9 @@ impl FlightClock {
         self.gap = gap.into();
         self.held = in_transaction;
         self.open = true;
-        self.window.pause(gap, self.client);
+        self.windows.answers.pause(gap, self.client);
+        self.windows.requests.pause(gap, self.upstream);
+        self.windows.server.pause(gap, self.upstream);
         spent.turn = Open {
             on_the_path: self.upstream.into(),
             ..Open::default()
@@ -266,19 +312,22 @@ impl FlightClock {
     /// What opened and carried no flight (a goodbye, late copy data) was no turn.
     fn end(&mut self, spent: &mut Spent) -> Option<Turn> {
         self.open = false;
+        let answer = spent.turn.answer;
+        spent.travelled(answer.end(&mut self.windows.server, self.upstream.into()));
         let turn = std::mem::take(&mut spent.turn);
         if turn.flights == 0 {
             // the pause before it goes on
             self.since = self.since.saturating_sub(self.gap.into());
             return None;
         }
-        let client = Nanos::from(self.client);
         spent.turns = spent.turns.saturating_add(1);
-        spent.network_client += client;
+        spent.network_client += self.client.into();
         spent.network_upstream += self.upstream.into();
+        self.windows.requests.rounds(turn.asked);
         // what went on while the rest of the answer was still coming from the server has shown itself
-        let rounds = self.window.rounds(turn.answered);
+        let rounds = self.windows.answers.rounds(answer.bytes());
         let shown = self.since.saturating_sub(turn.answering);
+        let client = Nanos::from(self.client);
         let hidden = client.times(rounds.into()).saturating_sub(shown);
         spent.transfer += hidden;
         spent.transfer_estimated += hidden;
@@ -305,22 +354,48 @@ impl FlightClock {
         }
     }
 
-    fn charge(&self, waited: Nanos, spent: &mut Spent) {
+    fn charge(&mut self, waited: Nanos, spent: &mut Spent) {
         match self.phase {
             Phase::Idle { .. } => {}
-            Phase::Request => spent.request += waited,
+            Phase::Request => spent.request(waited),
             Phase::Transfer => spent.transfer += waited,
             Phase::Database | Phase::Undecided => {
-                // the first part of a turn's wait is the way there and back
-                let turn = &mut spent.turn;
-                let travelled = waited.min(turn.on_the_path);
-                let worked = waited.saturating_sub(travelled);
-                turn.on_the_path = turn.on_the_path.saturating_sub(travelled);
-                turn.database += worked;
-                spent.database += worked;
+                if spent.turn.answering.is_zero() {
+                    self.waited_for_an_answer(waited, spent);
+                } else {
+                    self.waited_for_more(waited, spent);
+                }
             }
         }
     }
+
+    /// The first part of the wait is the way there and back, and a large request gets there in rounds.
+    fn waited_for_an_answer(&self, waited: Nanos, spent: &mut Spent) {
+        let turn = &mut spent.turn;
+        let travelled = waited.min(turn.on_the_path);
+        turn.on_the_path = turn.on_the_path.saturating_sub(travelled);
+        let waited = waited.saturating_sub(travelled);
+        let mut window = self.windows.requests;
+        let rounds = Nanos::from(self.upstream).times(window.rounds(turn.asked).into());
+        let delivering = rounds.saturating_sub(turn.request).min(waited);
+        spent.request(delivering);
+        spent.work(waited.saturating_sub(delivering));
+    }
+
+    /// Between two parts of an answer, too, a part of the wait is the way.
+    fn waited_for_more(&mut self, waited: Nanos, spent: &mut Spent) {
+        spent.work(waited);
+        let mut now = self.since;
+        now += waited;
+        let window = &mut self.windows.server;
+        let answer = &mut spent.turn.answer;
+        let travelled = answer.waited(now, waited, window, self.upstream.into());
+        spent.travelled(travelled);
+    }
+}
+
+fn countable(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// A longer gap between an answer and the next request (or one of five round trips) is idleness, and begins a new burst.

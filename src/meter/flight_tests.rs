@@ -58,6 +58,18 @@ impl Session {
         self.then(worked, Mover::Server, IDLE, 0)
     }
 
+    /// So many bytes of an answer that is not over.
+    fn part(&mut self, waited: Nanos, bytes: usize) -> &mut Self {
+        self.now += waited;
+        let over = self.clock.woke(self.now, Mover::Server, &mut self.spent);
+        self.spent.answered(bytes);
+        assert_eq!(over, None);
+        let spent = &mut self.spent;
+        let over = self.clock.settled(self.now, Phase::Database, 0, spent);
+        assert_eq!(over, None);
+        self
+    }
+
     /// An answer of so many bytes.
     fn answers(&mut self, bytes: usize, worked: Nanos) -> &mut Self {
         self.spent.answered(bytes);
@@ -308,6 +320,70 @@ fn what_was_seen_of_a_transfer_is_not_estimated_again() {
     session.answers(300_000, ms(200));
     assert_eq!(session.spent.transfer, ms(300));
     assert_eq!(session.spent.transfer_estimated, ms(100));
+}
+
+#[test]
+fn a_large_answer_of_a_far_server_travels_in_rounds_that_are_not_the_databases() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session.query(ms(0));
+    session.part(ms(75 + 5), 14_480);
+    for part in [28_960, 57_920, 115_840, 82_800] {
+        session.part(ms(75 + 2), part);
+    }
+    session.answer(ms(0));
+    let spent = session.spent;
+    assert_eq!(spent.transfer, ms(4 * 75));
+    assert_eq!(spent.transfer_estimated, spent.transfer);
+    assert_eq!(spent.database, ms(5 + 4 * 2));
+    assert_eq!(session.turns[0].database, spent.database);
+}
+
+#[test]
+fn rows_that_trickle_from_a_far_server_are_its_work() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session.query(ms(0));
+    for _ in 0..10 {
+        session.part(ms(75 + 20), 100);
+    }
+    session.answer(ms(0));
+    assert_eq!(session.spent.transfer, ms(0));
+    assert_eq!(session.spent.database, ms(20 + 9 * 95));
+}
+
+#[test]
+fn a_large_request_to_a_far_server_travels_in_rounds_that_are_the_requests() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session.then(ms(0), Mover::Client, Phase::Request, 0);
+    session.spent.asked(300_000);
+    session
+        .then(ms(30), Mover::Client, Phase::Database, 1)
+        .answer(ms(5 * 75 - 30 + 8));
+    assert_eq!(session.spent.request, ms(4 * 75));
+    assert_eq!(session.spent.database, ms(8));
+    assert_eq!(session.spent.network_upstream, ms(75));
+}
+
+#[test]
+fn a_far_server_that_pauses_before_its_window_is_full_is_at_work() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session.query(ms(0));
+    session.part(ms(75), 8192).part(ms(50), 6288);
+    assert_eq!(
+        (session.spent.transfer, session.spent.database),
+        (ms(0), ms(50))
+    );
+    // now it is full; its first part is acknowledged 75 ms after it came
+    session.part(ms(25), 9000);
+    assert_eq!(
+        (session.spent.transfer, session.spent.database),
+        (ms(25), ms(50))
+    );
+    // what follows right after is paced; a round trip later it has paused by itself
+    session.part(ms(3), 100).part(ms(90), 100).answer(ms(4));
+    assert_eq!(
+        (session.spent.transfer, session.spent.database),
+        (ms(25), ms(50 + 3 + 90 + 4))
+    );
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Books for Ledger {
         self.received += bytes.len() as u64;
         if let Some(tally) = &mut self.untold {
             tally.received += bytes.len() as u64;
+            tally.spent.asked(bytes.len());
         }
     }
 

@@ -45,7 +45,7 @@ def copy(c):
 def sleep(c):
     c.execute("select pg_sleep(0.05)").fetchall()
     # the server sends what it has when eight kilobytes are full
-    rows = "select n, pg_sleep(case n when 2000 then 0.05 else 0 end) from generate_series(1, 2000) n"
+    rows = "select n, pg_sleep(case n when 500 then 0.05 else 0 end) from generate_series(1, 500) n"
     c.execute(rows).fetchall()
     c.execute("select pg_sleep(0.05)").fetchall()
 
