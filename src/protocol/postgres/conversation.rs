@@ -170,7 +170,10 @@ impl State {
     #[inline]
     fn client_said(&mut self, frame: Frame) {
         match (frame.kind, self.copy) {
+            // a batch before it that had no Sync is over with it
             (b'Q' | b'F', _) => {
+                self.batch = false;
+                self.flush = Flush::None;
                 self.owe(true);
                 self.counts.flights += 1;
             }

@@ -71,6 +71,10 @@ const TURNS: &[(&str, &str, Standing, u32)] = &[
     ("and gone on from", "PDH/1tT/BE", Standing::Asking, 1),
     ("and synced", "PDH/1tT/BES", Standing::Owing, 2),
     ("a flush with its sync", "PBEHS", Standing::Owing, 1),
+    // a simple query ends a batch as a Sync would
+    ("a flush, then a query", "PDH/1tT/Q/CZI", IDLE, 2),
+    ("a batch, then a query", "PQ", Standing::Owing, 1),
+    ("and its end", "PQ/1CZI", IDLE, 1),
     ("a notification", "/A", IDLE, 0),
     ("a goodbye", "X", IDLE, 0),
     // COPY IN, simple: the G ends one flight, the end of the data begins another
@@ -118,6 +122,7 @@ fn a_farewell_waits_until_nothing_is_going_on() {
         "PBES/12G/dcS/CZI",
         "Q/Wd/c/cCZI",
         "PDH/1tT/S/ZI",
+        "PDH/1tT/Q/CZI",
         "/AN",
     ];
     for script in quiet {
