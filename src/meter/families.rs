@@ -343,7 +343,7 @@ impl Families {
             )?,
             request_seconds: new.seconds(
                 "request_seconds_total",
-                "Time from a request's first byte to its last, and on to the database for large ones: uploads and COPY IN",
+                "Time from a request's first byte to its last, and of large ones, by estimate, on to the database: uploads and COPY IN",
                 ORIGIN,
             )?,
             think_seconds: new.seconds(

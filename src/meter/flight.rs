@@ -56,13 +56,16 @@ pub struct Spent {
 /// What has been seen of the open turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Open {
+    began: Nanos,
+    /// The pause before it.
+    gap: Nanos,
     flights: u32,
     /// Bytes of the client, as many as can be counted.
     asked: u32,
     answer: Round,
     /// When the first of it came; zero as long as nothing has.
     answering: Nanos,
-    /// How much of the server's round trip has not yet shown.
+    /// How much of the round trip to the server has not yet shown.
     on_the_path: Nanos,
     request: Nanos,
     database: Nanos,
@@ -149,12 +152,10 @@ pub struct FlightClock {
     open: bool,
     /// The first flight has been seen.
     begun: bool,
-    /// The pause before this turn was one inside a transaction.
-    held: bool,
     /// When the phase began; between waking and settling, when it woke.
     since: Nanos,
-    /// The pause before this turn.
-    gap: Micros,
+    /// From when on a pause inside a transaction is not yet told; zero where there is none.
+    held: Nanos,
     client: Micros,
     upstream: Micros,
     windows: Windows,
@@ -178,9 +179,8 @@ impl FlightClock {
             },
             open: false,
             begun: false,
-            held: false,
             since: now,
-            gap: Nanos::ZERO.into(),
+            held: Nanos::ZERO,
             client: paths.client.into(),
             upstream: paths.upstream.into(),
             windows: Windows::default(),
@@ -205,18 +205,24 @@ impl FlightClock {
         self.open
     }
 
+    /// Whether a transaction is open that nobody works at.
+    pub const fn is_held(&self) -> bool {
+        !self.open && !self.held.is_zero()
+    }
+
     /// After a wait, `mover`'s bytes have just been taken. Gives the turn that this shows to be over.
     pub fn woke(&mut self, now: Nanos, mover: Mover, spent: &mut Spent) -> Option<Turn> {
         let waited = now.saturating_sub(self.since);
         let over = match (self.phase, mover) {
             (Phase::Idle { .. }, Mover::Server) => return None,
-            (Phase::Idle { in_transaction }, Mover::Client) => {
-                self.begin(now, in_transaction, spent);
+            (Phase::Idle { .. }, Mover::Client) => {
+                self.begin(now, spent);
                 None
             }
             (Phase::Undecided, Mover::Client) => {
                 let over = self.end(spent);
-                self.begin(now, true, spent);
+                self.held = self.since;
+                self.begin(now, spent);
                 over
             }
             (Phase::Request | Phase::Database | Phase::Undecided | Phase::Transfer, _) => {
@@ -224,6 +230,10 @@ impl FlightClock {
                 None
             }
         };
+        if mover == Mover::Client {
+            // whatever it adds to the turn has the whole way before it
+            spent.turn.on_the_path = self.upstream.into();
+        }
         if mover == Mover::Server {
             spent.turn.answer_at(now);
         }
@@ -250,24 +260,40 @@ impl FlightClock {
         self.count(flights, spent);
         self.since = now;
         self.phase = phase;
-        match phase {
-            Phase::Idle { .. } => self.end(spent),
-            Phase::Request | Phase::Database | Phase::Undecided | Phase::Transfer => None,
+        let Phase::Idle { in_transaction } = phase else {
+            return None;
+        };
+        let over = self.end(spent)?;
+        if in_transaction {
+            self.held = self.since;
+        }
+        Some(over)
+    }
+
+    /// The session goes on waiting: charges what it has waited so far, that a long wait shows before it is over.
+    pub fn lasts(&mut self, now: Nanos, spent: &mut Spent) {
+        if self.is_held() {
+            spent.idle_in_transaction += now.saturating_sub(self.held);
+            self.held = now;
+        }
+        if self.open && self.phase != Phase::Undecided {
+            self.charge(now.saturating_sub(self.since), spent);
+            self.since = now;
         }
     }
 
     /// The session is over.
     pub fn stopped(&mut self, now: Nanos, spent: &mut Spent) -> Option<Turn> {
-        if !self.open {
-            return None;
+        let mut over = None;
+        if self.open {
+            match self.phase {
+                Phase::Undecided | Phase::Idle { .. } => over = self.end(spent),
+                Phase::Request | Phase::Database | Phase::Transfer => self.lasts(now, spent),
+            }
+            self.open = false;
         }
-        if self.phase == Phase::Undecided {
-            return self.end(spent);
-        }
-        self.open = false;
-        let waited = now.saturating_sub(self.since);
-        self.charge(waited, spent);
-        None
+        self.lasts(now, spent);
+        over
     }
 
     /// Whether the client has had its last answer just now, and nothing is open: who leaves at such a moment had come for one
@@ -280,31 +306,31 @@ impl FlightClock {
         pause > LONGEST_THOUGHT.max(Nanos::from(self.client).times(5))
     }
 
-    fn begin(&mut self, now: Nanos, in_transaction: bool, spent: &mut Spent) {
+    fn begin(&mut self, now: Nanos, spent: &mut Spent) {
         // where an estimated part of the answer was still on its way, the pause began after it
         let gap = now.saturating_sub(self.since);
-        self.gap = gap.into();
-        self.held = in_transaction;
         self.open = true;
         self.windows.answers.pause(gap, self.client);
         self.windows.requests.pause(gap, self.upstream);
         self.windows.server.pause(gap, self.upstream);
         spent.turn = Open {
-            on_the_path: self.upstream.into(),
+            began: now,
+            gap,
             ..Open::default()
         };
     }
 
     /// The first flight of a turn shows what the pause before it was.
     fn account_for_the_gap(&mut self, spent: &mut Spent) {
-        let gap = Nanos::from(self.gap);
+        let Open { began, gap, .. } = spent.turn;
         if self.begun && !self.is_idleness(gap) {
             spent.think += gap.saturating_sub(self.client.into());
         } else {
             spent.bursts = spent.bursts.saturating_add(1);
         }
-        if self.begun && self.held {
-            spent.idle_in_transaction += gap;
+        if !self.held.is_zero() {
+            spent.idle_in_transaction += began.saturating_sub(self.held);
+            self.held = Nanos::ZERO;
         }
         self.begun = true;
     }
@@ -317,7 +343,7 @@ impl FlightClock {
         let turn = std::mem::take(&mut spent.turn);
         if turn.flights == 0 {
             // the pause before it goes on
-            self.since = self.since.saturating_sub(self.gap.into());
+            self.since = self.since.saturating_sub(turn.gap);
             return None;
         }
         spent.turns = spent.turns.saturating_add(1);
@@ -360,7 +386,12 @@ impl FlightClock {
             Phase::Request => spent.request(waited),
             Phase::Transfer => spent.transfer += waited,
             Phase::Database | Phase::Undecided => {
-                if spent.turn.answering.is_zero() {
+                // the first part of a turn's wait is the way there and back
+                let turn = &mut spent.turn;
+                let travelled = waited.min(turn.on_the_path);
+                turn.on_the_path = turn.on_the_path.saturating_sub(travelled);
+                let waited = waited.saturating_sub(travelled);
+                if turn.answering.is_zero() {
                     self.waited_for_an_answer(waited, spent);
                 } else {
                     self.waited_for_more(waited, spent);
@@ -369,12 +400,9 @@ impl FlightClock {
         }
     }
 
-    /// The first part of the wait is the way there and back, and a large request gets there in rounds.
+    /// A large request gets there in rounds.
     fn waited_for_an_answer(&self, waited: Nanos, spent: &mut Spent) {
         let turn = &mut spent.turn;
-        let travelled = waited.min(turn.on_the_path);
-        turn.on_the_path = turn.on_the_path.saturating_sub(travelled);
-        let waited = waited.saturating_sub(travelled);
         let mut window = self.windows.requests;
         let rounds = Nanos::from(self.upstream).times(window.rounds(turn.asked).into());
         let delivering = rounds.saturating_sub(turn.request).min(waited);

@@ -176,7 +176,8 @@ fn pipelined_work_is_one_turn_and_stays_out_of_the_histogram() {
         (spent.network_client, spent.network_upstream),
         (ms(10), ms(1))
     );
-    assert_eq!(spent.database, ms(10));
+    // what joined later has the way before it, too
+    assert_eq!(spent.database, ms(9));
     assert_eq!(session.turns[0].flights, 4);
 }
 
@@ -232,6 +233,48 @@ fn a_notification_is_no_flight_and_does_not_cut_a_thought() {
 }
 
 #[test]
+fn a_notification_does_not_make_the_way_the_databases() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session
+        .query(ms(0))
+        .then(ms(10), Mover::Server, Phase::Database, 0)
+        .answer(ms(65 + 4));
+    assert_eq!(session.spent.database, ms(4));
+}
+
+#[test]
+fn requests_one_behind_the_other_have_the_way_before_them_each() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session
+        .query(ms(0))
+        .then(ms(40), Mover::Client, Phase::Database, 1)
+        .then(ms(35), Mover::Server, Phase::Database, 0)
+        .answer(ms(40 + 5));
+    assert_eq!(session.spent.database, ms(5));
+    assert_eq!(session.spent.network_upstream, ms(75));
+}
+
+#[test]
+fn a_wait_shows_while_it_lasts() {
+    let mut session = Session::with_paths(ms(0), ms(75));
+    session.query(ms(0));
+    for _ in 0..3 {
+        session.now += ms(1000);
+        session.clock.lasts(session.now, &mut session.spent);
+    }
+    assert_eq!(session.spent.hand_out().database, ms(3000 - 75));
+    session.answer(ms(10));
+    assert_eq!(session.spent.database, ms(10));
+    assert_eq!(session.turns[0].database, ms(3010 - 75));
+    // nobody's time
+    session.now += ms(1000);
+    session.clock.lasts(session.now, &mut session.spent);
+    assert_eq!(session.spent.hand_out().database, ms(10));
+    session.query(ms(30));
+    assert_eq!((session.spent.think, session.spent.bursts), (ms(0), 1));
+}
+
+#[test]
 fn a_goodbye_costs_nobody_a_round_trip() {
     let mut session = Session::with_paths(ms(40), ms(1));
     session.query(ms(0)).answer(ms(2));
@@ -273,6 +316,38 @@ fn a_transaction_held_open_is_counted_however_long() {
     assert_eq!(session.spent.idle_in_transaction, ms(7000));
     session.query(ms(100));
     assert_eq!(session.spent.idle_in_transaction, ms(7000));
+}
+
+#[test]
+fn a_transaction_held_open_shows_while_it_lasts_and_when_nobody_ends_it() {
+    let open = Phase::Idle {
+        in_transaction: true,
+    };
+    let mut session = Session::new();
+    session.query(ms(0)).then(ms(1), Mover::Server, open, 0);
+    session.now += ms(4000);
+    session.clock.lasts(session.now, &mut session.spent);
+    assert_eq!(session.spent.idle_in_transaction, ms(4000));
+    session.query(ms(1000)).then(ms(1), Mover::Server, open, 0);
+    assert_eq!(session.spent.idle_in_transaction, ms(5000));
+    // a goodbye is no work
+    session.then(ms(2000), Mover::Client, open, 0);
+    let end = after(session.now, 1);
+    session.clock.stopped(end, &mut session.spent);
+    assert_eq!(session.spent.idle_in_transaction, ms(7001));
+}
+
+#[test]
+fn a_goodbye_in_the_same_breath_as_the_end_does_not_shorten_the_pause() {
+    let mut session = Session::new();
+    session.query(ms(0)).answer(ms(1));
+    session.now += ms(20_000);
+    let over = session
+        .clock
+        .woke(session.now, Mover::Client, &mut session.spent);
+    assert_eq!(over, None);
+    session.clock.stopped(session.now, &mut session.spent);
+    assert!(!session.clock.has_just_answered(session.now));
 }
 
 #[test]

@@ -127,24 +127,19 @@ impl Books for Ledger {
         let Some(tally) = &mut self.untold else {
             return false;
         };
-        let sweep = self.listener.sweep();
-        let beat = sweep.beat();
-        if self.told == Some(beat) {
-            // once in a beat is enough: the next one wakes the session if nothing else does
-            if !tally.joined {
-                tally.joined = true;
-                sweep.join(cx.waker());
-            }
+        let beat = self.listener.sweep().beat();
+        // once in a beat is enough, and the numbers of a request are best told with its answer
+        if self.told == Some(beat) || (self.clock.in_turn() && tally.began == beat) {
+            self.stay_awake(cx);
             return false;
         }
-        // the numbers of a request are told with its answer, or while it moves bytes for longer than a beat
-        if self.clock.in_turn() && tally.began == beat {
-            return false;
-        }
+        let now = self.since.elapsed().into();
+        self.clock.lasts(now, &mut tally.spent);
         self.told = Some(beat);
         if let Some(told) = self.tell() {
             orders.told(&told);
         }
+        self.stay_awake(cx);
         beat.since(self.looked) >= LOOK_EVERY
     }
 
@@ -251,6 +246,16 @@ impl Ledger {
         }
     }
 
+    /// Has the next beat wake the session, if nothing else does and there is something to tell.
+    fn stay_awake(&mut self, cx: &Context<'_>) {
+        if let Some(tally) = &mut self.untold
+            && !tally.joined
+        {
+            tally.joined = true;
+            self.listener.sweep().join(cx.waker());
+        }
+    }
+
     fn wake(&mut self, now: Nanos, mover: Mover) {
         self.awake = true;
         let beat = self.listener.sweep().beat();
@@ -297,7 +302,7 @@ impl Ledger {
 
     fn tell(&mut self) -> Option<Told> {
         let spent = self.untold.as_mut()?.tell(&self.origin);
-        if !self.clock.in_turn() {
+        if !self.clock.in_turn() && !self.clock.is_held() {
             self.untold = None;
         }
         Some(Told {

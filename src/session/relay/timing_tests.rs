@@ -9,7 +9,7 @@ use super::{
     tests::{Bench, Silence, bench, message},
     *,
 };
-use crate::meter::OriginStatus;
+use crate::meter::{Meters, OriginStatus, Totals};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -132,4 +132,115 @@ async fn an_upload_is_not_the_databases_time() {
     .await;
     assert_seconds(status.database_seconds, 0.01);
     assert_eq!(status.flights, 2);
+}
+
+/// A session at which a beat strikes each second, and what its origin has been told.
+struct Beating {
+    client: DuplexStream,
+    server: DuplexStream,
+    meters: Arc<Meters>,
+}
+
+impl Beating {
+    #[expect(clippy::disallowed_methods, reason = "a test runs its own beat")]
+    fn new() -> Self {
+        let Bench {
+            client,
+            server,
+            meters,
+            ..
+        } = bench((4096, 4096), Silence);
+        tokio::spawn(Arc::clone(&meters).keep_told());
+        Self {
+            client,
+            server,
+            meters,
+        }
+    }
+
+    async fn asks(&mut self, request: &[u8]) {
+        sleep(ms(1)).await;
+        self.client.write_all(request).await.unwrap();
+        self.server
+            .read_exact(&mut vec![0; request.len()])
+            .await
+            .unwrap();
+    }
+
+    async fn answers(&mut self, answer: &[u8]) {
+        self.server.write_all(answer).await.unwrap();
+        self.client
+            .read_exact(&mut vec![0; answer.len()])
+            .await
+            .unwrap();
+    }
+
+    /// After so many seconds, and one until they are told.
+    async fn told_after(&self, seconds: u64) -> Totals {
+        sleep(ms(seconds * 1000 + 1100)).await;
+        self.meters.figures().remove(0).happened
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_statement_shows_while_it_runs() {
+    let mut session = Beating::new();
+    session.asks(&query()).await;
+    let told = session.told_after(10).await;
+    assert!((10.0..11.2).contains(&told.database_seconds), "{told:?}");
+    assert_eq!(told.flights, 1);
+    session.answers(&ready()).await;
+    let told = session.told_after(3).await;
+    assert!((11.0..11.2).contains(&told.database_seconds), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_nobody_works_at_shows_while_it_lasts() {
+    let mut session = Beating::new();
+    session.asks(&query()).await;
+    session.answers(&message(b'Z', b"T")).await;
+    let told = session.told_after(10).await;
+    let idle = told.idle_in_transaction_seconds;
+    assert!((10.0..11.2).contains(&idle), "{told:?}");
+    session.asks(&query()).await;
+    session.answers(&ready()).await;
+    let told = session.told_after(3).await;
+    assert!(
+        (11.0..11.2).contains(&told.idle_in_transaction_seconds),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_ends_in_a_flush_is_told_before_it_goes_on() {
+    let mut session = Beating::new();
+    session
+        .asks(&[message(b'P', b"p"), message(b'H', b"")].concat())
+        .await;
+    session.answers(&message(b'1', b"")).await;
+    let told = session.told_after(1).await;
+    assert_eq!(
+        (told.flights, told.database_seconds > 0.1),
+        (1, false),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_pauses_before_the_goodbye_was_not_here_for_one_page() {
+    for (pause, pages) in [(ms(10), 1), (ms(20_000), 0)] {
+        let goodbye = Step(pause, message(b'X', b""), 0);
+        let Bench {
+            client,
+            server,
+            relay,
+            meters,
+        } = bench((4096, 4096), Silence);
+        let asks = vec![Step(ms(0), query(), ready().len()), goodbye];
+        let answers = vec![Step(ms(0), vec![], query().len()), Step(ms(1), ready(), 5)];
+        tokio::join!(play(client, asks), play(server, answers));
+        relay.await.unwrap();
+        let told = meters.figures().remove(0).happened;
+        assert_eq!(told.pages, pages, "{pause:?}");
+    }
 }
