@@ -243,7 +243,10 @@ fn work(line: &LatencyLine) -> Vec<(&'static str, String)> {
         ),
         (
             "  connecting",
-            format!("{connecting}: {:.1} turns", line.connect_turns),
+            format!(
+                "{connecting}: {:.1} turns, and {:.1} to the database",
+                line.connect_turns, line.connect_turns_upstream
+            ),
         ),
         (
             "  transfer",

@@ -323,7 +323,7 @@ impl Families {
             )?,
             network_seconds: new.seconds(
                 "network_seconds_total",
-                "Turns times the least round-trip time of the leg; openings are part of the client's leg. A lower bound: queues and loss come on top",
+                "Turns times the least round-trip time of the leg, those of openings with them. A lower bound: queues and loss come on top",
                 &["listener", "origin", "leg"],
             )?,
             database_seconds: new.seconds(

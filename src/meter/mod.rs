@@ -40,7 +40,7 @@ pub use history::Point;
 pub use hosts::Named;
 pub use listener::{ListenerMeters, Opening, Phase};
 pub use nanos::Nanos;
-pub use origin::{Attendance, OriginMeters};
+pub use origin::{Attendance, OriginMeters, RoundTrips};
 pub use path::{Hop, Path, Scope, Turns};
 pub use place::{Bands, Place};
 pub use runs::{Preparation, Run, Runs};

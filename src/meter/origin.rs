@@ -73,7 +73,17 @@ struct Unshown {
     closed: AtomicU64,
     flights_of_pages: AtomicU64,
     connecting_on_the_path: AtomicU64,
+    connecting_upstream: AtomicU64,
+    connect_turns_upstream: AtomicU64,
     retransmits: AtomicU64,
+}
+
+/// What an opening took of one leg.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundTrips {
+    pub turns: u32,
+    /// What each of them takes at least.
+    pub rtt: Duration,
 }
 
 /// A session of an origin: counted as live while it lives.
@@ -162,17 +172,24 @@ impl OriginMeters {
         Attendance(self)
     }
 
-    /// The opening took so many of the client's round trips, each of at least `rtt`, and so long from `accept()` to the
-    /// database's yes. The client waited longer: for the handshake before, and for the yes to arrive.
-    pub fn opened(&self, turns: u32, rtt: Option<Duration>, took: Duration) {
-        let rtt = rtt.unwrap_or_default();
-        let on_the_path = rtt * turns;
-        self.connect_round_trips.inc_by(u64::from(turns));
-        self.network_client.inc_by(on_the_path.as_secs_f64());
-        self.connect_seconds.inc_by((took + rtt * 2).as_secs_f64());
-        let nanos = u64::try_from(on_the_path.as_nanos()).unwrap_or(u64::MAX);
+    /// The opening took these round trips of the client and to the database, and so long from `accept()` to the database's yes. The
+    /// client waited longer: for the handshake before, and for the yes to arrive.
+    pub fn opened(&self, client: RoundTrips, upstream: RoundTrips, took: Duration) {
+        let [near, far] = [client, upstream].map(|leg| leg.rtt * leg.turns);
+        self.connect_round_trips.inc_by(u64::from(client.turns));
+        self.network_client.inc_by(near.as_secs_f64());
+        self.network_upstream.inc_by(far.as_secs_f64());
+        self.connect_seconds
+            .inc_by((took + client.rtt * 2).as_secs_f64());
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let unshown = &self.unshown;
-        unshown.connecting_on_the_path.fetch_add(nanos, Relaxed);
+        for (sum, more) in [
+            (&unshown.connecting_on_the_path, nanos(near + far)),
+            (&unshown.connecting_upstream, nanos(far)),
+            (&unshown.connect_turns_upstream, upstream.turns.into()),
+        ] {
+            sum.fetch_add(more, Relaxed);
+        }
     }
 
     /// How a connection was opened: the kernel's least round trip, the quickest turn in which the client had nothing to think
@@ -258,7 +275,7 @@ impl OriginMeters {
     /// Everything so far.
     pub fn totals(&self) -> Totals {
         let unshown = &self.unshown;
-        let on_the_path = unshown.connecting_on_the_path.load(Relaxed);
+        let seconds = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Relaxed)).as_secs_f64();
         Totals {
             sessions: unshown.sessions.load(Relaxed),
             closed: unshown.closed.load(Relaxed),
@@ -271,7 +288,9 @@ impl OriginMeters {
             transactions: self.transactions.get(),
             connect_turns: self.connect_round_trips.get(),
             connecting_seconds: self.connect_seconds.get(),
-            connecting_network_seconds: Duration::from_nanos(on_the_path).as_secs_f64(),
+            connect_turns_upstream: unshown.connect_turns_upstream.load(Relaxed),
+            connecting_network_seconds: seconds(&unshown.connecting_on_the_path),
+            connecting_upstream_seconds: seconds(&unshown.connecting_upstream),
             network_client_seconds: self.network_client.get(),
             network_upstream_seconds: self.network_upstream.get(),
             database_seconds: self.database_seconds.get(),

@@ -17,12 +17,14 @@ pub struct Totals {
     /// Runs of flights without a longer pause.
     pub bursts: u64,
     pub transactions: u64,
-    /// Round trips of openings.
+    /// Round trips of openings, of the clients and to the database.
     pub connect_turns: u64,
+    pub connect_turns_upstream: u64,
     /// From the clients' first packets until they knew of the database's yes.
     pub connecting_seconds: f64,
-    /// The round trips of this, which are part of the network's seconds too.
+    /// The round trips of this on both legs, which are part of the network's seconds too, and of these those to the database.
     pub connecting_network_seconds: f64,
+    pub connecting_upstream_seconds: f64,
     pub network_client_seconds: f64,
     pub network_upstream_seconds: f64,
     pub database_seconds: f64,
@@ -55,8 +57,10 @@ impl Totals {
             bursts: count(|t| t.bursts),
             transactions: count(|t| t.transactions),
             connect_turns: count(|t| t.connect_turns),
+            connect_turns_upstream: count(|t| t.connect_turns_upstream),
             connecting_seconds: seconds(|t| t.connecting_seconds),
             connecting_network_seconds: seconds(|t| t.connecting_network_seconds),
+            connecting_upstream_seconds: seconds(|t| t.connecting_upstream_seconds),
             network_client_seconds: seconds(|t| t.network_client_seconds),
             network_upstream_seconds: seconds(|t| t.network_upstream_seconds),
             database_seconds: seconds(|t| t.database_seconds),

@@ -35,7 +35,7 @@ pub use ours::{NotOurs, Owners, read_ours};
 pub use presented::{Presented, Serial};
 pub use proxied::{Proxied, ProxiedError, proxied};
 pub use proxy::{OnBehalf, announce};
-pub use stream::Stream;
+pub use stream::{Stream, handshake_round_trips};
 pub use upstream::{DialError, Server, Upstream};
 pub use upstream_tls::{Fingerprint, Negotiation, SecureError, UpstreamTls, shown_certificate};
 pub use watch::Watch;

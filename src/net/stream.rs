@@ -10,7 +10,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_rustls::TlsStream;
+use tokio_rustls::{
+    TlsStream,
+    rustls::{CommonState, HandshakeKind, ProtocolVersion},
+};
 
 /// A connected socket, whatever is beneath. A closed enum, so that a read in the relay is a branch and not a virtual call.
 #[derive(Debug)]
@@ -29,6 +32,27 @@ impl Stream {
             Self::Unix(_) => None,
             Self::Tls(stream) => Some(stream.get_ref().0),
         }
+    }
+
+    /// Round trips that it took until something could be said: TCP's own, and those of TLS. What was said before TLS is not among
+    /// them.
+    pub fn round_trips(&self) -> u32 {
+        match self {
+            Self::Tcp(_) => 1,
+            Self::Unix(_) => 0,
+            Self::Tls(stream) => 1 + handshake_round_trips(stream.get_ref().1),
+        }
+    }
+}
+
+/// Round trips of a TLS handshake that is done, as either end sees it.
+pub fn handshake_round_trips(connection: &CommonState) -> u32 {
+    let kind = connection.handshake_kind();
+    match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => {
+            1 + u32::from(kind == Some(HandshakeKind::FullWithHelloRetryRequest))
+        }
+        _ => 2 - u32::from(kind == Some(HandshakeKind::Resumed)),
     }
 }
 

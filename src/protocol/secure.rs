@@ -6,12 +6,12 @@ use socket2::SockRef;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{HandshakeKind, ProtocolVersion, ServerConnection},
+    rustls::{ProtocolVersion, ServerConnection},
 };
 
 use crate::{
     net::{
-        DoorTls, Shown, Stream,
+        DoorTls, Shown, Stream, handshake_round_trips,
         tls::{self, ALPN},
     },
     policy::TlsVersion,
@@ -53,13 +53,11 @@ pub(super) async fn secure(
     let acceptor = TlsAcceptor::from(door.config(asks));
     let stream = acceptor.accept_with(socket, limit).await?;
     let connection = stream.get_ref().1;
-    let (version, mut turns) = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => (TlsVersion::V1_3, 1),
-        _ => (TlsVersion::V1_2, 2),
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+        _ => TlsVersion::V1_2,
     };
-    if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest) {
-        turns += 1;
-    }
+    let turns = handshake_round_trips(connection);
     let took = begun.elapsed();
     Ok(Secured {
         speaks_postgresql: connection.alpn_protocol() == Some(ALPN),

@@ -44,10 +44,14 @@ pub struct LatencyLine {
     /// Both legs, with connecting.
     pub network_ms: f64,
     pub network_upstream_ms: f64,
-    /// What a client waits for a session, round trips and all; of these so many milliseconds are network.
+    /// What a client waits for a session, round trips and all; of these so many milliseconds are network on both legs, and of those
+    /// so many between gateway and database.
     pub connecting_ms: f64,
     pub connecting_network_ms: f64,
+    pub connecting_network_upstream_ms: f64,
+    /// Round trips of the client, and to the database.
     pub connect_turns: f64,
+    pub connect_turns_upstream: f64,
     pub transfer_ms: f64,
     /// Of this, estimated by the size of answers.
     pub transfer_estimated_ms: f64,
@@ -212,7 +216,9 @@ pub(super) fn line(
         network_upstream_ms: millis(happened.network_upstream_seconds),
         connecting_ms: millis(happened.connecting_seconds),
         connecting_network_ms: millis(happened.connecting_network_seconds),
+        connecting_network_upstream_ms: millis(happened.connecting_upstream_seconds),
         connect_turns: count(happened.connect_turns),
+        connect_turns_upstream: count(happened.connect_turns_upstream),
         transfer_ms: millis(happened.transfer_seconds),
         transfer_estimated_ms: millis(happened.transfer_estimated_seconds),
         request_ms: millis(happened.request_seconds),

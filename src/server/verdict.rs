@@ -38,10 +38,15 @@ pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
     let mut all = Vec::new();
     let saves = line.connecting_ms + line.set_up_ms;
     if line.unit == Unit::Connection && line.connecting_network_ms >= WORTH_A_WORD {
+        let beyond = if line.connecting_network_upstream_ms >= WORTH_A_WORD {
+            format!(", {:.0} more to the database", line.connect_turns_upstream)
+        } else {
+            String::new()
+        };
         all.push(Advice {
             what: Remedy::Connecting,
             text: format!(
-                "of which connecting {} ({:.0} turns, a new connection for each page): CONN_MAX_AGE=60, or a pool, saves up to {}",
+                "of which connecting {} ({:.0} turns{beyond}, a new connection for each page): CONN_MAX_AGE=60, or a pool, saves up to {}",
                 time(line.connecting_network_ms),
                 line.connect_turns,
                 time(saves)

@@ -82,6 +82,24 @@ fn a_far_app_reads_what_its_path_takes_and_what_keeping_connections_saves() {
 }
 
 #[test]
+fn a_page_that_connects_to_a_far_database_is_told_so_wherever_the_app_is() {
+    let mut figures = pages(Duration::from_micros(210));
+    let connecting = 20.0 * 4.0 * 0.075;
+    let happened = &mut figures.happened;
+    happened.connect_turns_upstream = 20 * 4;
+    happened.connecting_seconds += connecting;
+    happened.connecting_network_seconds += connecting;
+    happened.connecting_upstream_seconds = connecting;
+    happened.network_upstream_seconds = connecting + 20.0 * 42.0 * 0.075;
+    let line = judged(&figures);
+    let advice = line.advice.first().expect("some advice");
+    assert_eq!(
+        advice.text,
+        "of which connecting 301 ms (6 turns, 4 more to the database, a new connection for each page): CONN_MAX_AGE=60, or a pool, saves up to 321 ms"
+    );
+}
+
+#[test]
 fn what_was_asked_in_a_row_could_be_asked_once() {
     let mut figures = pages(ms(148));
     figures.repeated = vec![Repeated {

@@ -18,7 +18,7 @@ use super::{
     tenure::{Change, Revocation, Tenure},
 };
 use crate::{
-    meter::Attendance,
+    meter::{Attendance, RoundTrips},
     net::{Stream, kernel},
     policy::Reason,
     protocol::Conversation,
@@ -46,8 +46,10 @@ pub(super) struct Session {
     pub(super) cancel_key: Option<CancelKey>,
     /// What the session's own commands are read by (MySQL). Boxed, for it is seldom looked at.
     pub(super) agreed: Option<Box<Agreed>>,
-    /// Round trips of the login.
+    /// Round trips of the client's login.
     pub(super) turns: u32,
+    /// Round trips to the database, from the dial to its yes.
+    pub(super) upstream_turns: u32,
     /// How long the client took for its first answer, where that says something of its way.
     pub(super) first_answer: Option<Duration>,
 }
@@ -65,6 +67,7 @@ impl LoggedIn {
             conversation,
             cancel_key,
             agreed,
+            upstream_turns,
             first_answer,
             ..
         } = session;
@@ -75,7 +78,15 @@ impl LoggedIn {
             .unwrap_or_default();
         visit.door.meters.upstream_rtt(upstream_rtt);
         let meters = tenure.held.meters();
-        meters.opened(turns, client_rtt, visit.since.elapsed());
+        let path = RoundTrips {
+            turns,
+            rtt: client_rtt.unwrap_or_default(),
+        };
+        let beyond = RoundTrips {
+            turns: upstream_turns,
+            rtt: upstream_rtt,
+        };
+        meters.opened(path, beyond, visit.since.elapsed());
         if let Some(rtt) = client_rtt {
             let turns = [visit.turn, first_answer];
             meters.came_by(rtt, turns.into_iter().flatten().min(), visit.hop);

@@ -105,6 +105,7 @@ async fn login_postgres(
         Ok(Ok(login)) => {
             visit.door.meters.phase(Phase::Login, began.elapsed());
             Ok(Session {
+                upstream_turns: visit.door.turns_to(&upstream) + login.turns,
                 upstream,
                 conversation: Conversation::Postgres(postgres::Conversation::new(
                     login.client_frames,

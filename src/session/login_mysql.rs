@@ -84,8 +84,11 @@ pub(super) async fn login_mysql(
         Ok(login) => {
             visit.door.meters.phase(Phase::Login, began.elapsed());
             let gone = || No::silent(Refusal::Unreachable("the server is gone".to_owned()));
+            let turns = upstream.turns();
+            let upstream = upstream.into_stream().ok_or_else(gone)?;
             return Ok(Session {
-                upstream: upstream.into_stream().ok_or_else(gone)?,
+                upstream_turns: upstream.round_trips() + turns,
+                upstream,
                 conversation: conversation(&login, rights),
                 cancel_key: None,
                 agreed: Some(Box::new(Agreed {

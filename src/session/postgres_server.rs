@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::Door;
 use crate::{
-    net::{DialError, Shown, Stream},
+    net::{DialError, Negotiation, Shown, Stream},
     protocol::postgres::{self, Accounts, EncryptError, Pairing, Plan, Proofs, Scram},
 };
 
@@ -65,6 +65,13 @@ impl Door {
             (Plan::Misbound, _) => Scram::Misbound,
             (Plan::Relay | Plan::Terminate, _) => Scram::Relay,
         }
+    }
+
+    /// Round trips that it took to connect to a PostgreSQL server: with the one for TLS, where that is asked for.
+    pub(super) fn turns_to(&self, upstream: &Stream) -> u32 {
+        let tls = self.upstream.tls();
+        let asked = tls.is_some_and(|tls| tls.negotiation() == Negotiation::Request);
+        upstream.round_trips() + u32::from(asked)
     }
 
     /// What `dialling` gives, encrypted where the way to a PostgreSQL server is to be. `within` bounds the handshake.

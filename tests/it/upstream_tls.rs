@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+
 use crate::harness::{
     Authority, Gateway, Login, Postgres, Relay, Rogue,
     clients::psql_started,
@@ -85,6 +87,16 @@ fn clients_reach_a_server_that_proves_who_it_is() {
     }
 }
 
+/// Of the session that is over.
+fn turns_to_the_server(gateway: &Gateway) -> Value {
+    wait_until("the session is told", || {
+        let lines = gateway.command(&["latency", "--format", "json"]);
+        let lines: Value = serde_json::from_str(lines.worked()).unwrap();
+        let over = (&lines[0]["sessions"], &lines[0]["units"]) == (&0.into(), &1.into());
+        over.then(|| lines[0]["connect_turns_upstream"].clone())
+    })
+}
+
 #[test]
 fn direct_tls_reaches_a_server_that_knows_it_and_names_the_fault_of_one_that_does_not() {
     for server in Postgres::all() {
@@ -93,6 +105,11 @@ fn direct_tls_reaches_a_server_that_knows_it_and_names_the_fault_of_one_that_doe
         let asked = psql(&gateway.shop(), WHO);
         if server.release == Release::Newest {
             assert_eq!(asked.worked(), "app true TLSv1.3");
+            // TCP, TLS, the startup packet and two answers
+            assert_eq!(turns_to_the_server(&gateway), json!(5.0));
+            let asking = before(server, &verified());
+            psql(&asking.shop(), WHO).worked();
+            assert_eq!(turns_to_the_server(&asking), json!(6.0));
         } else {
             let words = asked.failed();
             assert!(words.contains("[upstream_unreachable]"), "{words}");

@@ -39,6 +39,8 @@ pub struct Unfinished<S = Stream> {
     /// Whether the server counts what is closed too early.
     counts: bool,
     proxied: bool,
+    /// What was said to the server, in packets that it answers.
+    said: u32,
     abandons: Arc<Abandons>,
 }
 
@@ -149,6 +151,7 @@ impl<S> Unfinished<S> {
             way,
             counts,
             proxied: false,
+            said: 0,
             abandons,
         }
     }
@@ -175,6 +178,11 @@ impl<S> Unfinished<S> {
     /// The way to the server.
     pub const fn way(&self) -> Way {
         self.way
+    }
+
+    /// Round trips to the server on this connection: to its greeting, and for each answer of ours.
+    pub const fn turns(&self) -> u32 {
+        1 + self.said
     }
 
     /// The connection, when it has become a session.
@@ -251,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
     /// [abandoned](Unfinished::abandon).
     pub(super) async fn send(&mut self, payload: &[u8]) -> io::Result<()> {
         self.stage = Stage::Verdict;
+        self.said = self.said.saturating_add(1);
         self.leg()?.send(payload).await
     }
 
