@@ -144,8 +144,9 @@ fn table(all: &[LatencyLine]) -> String {
 }
 
 fn rtts(line: &LatencyLine) -> String {
-    match (line.rtt_p50_ms, line.rtt_p90_ms) {
-        (Some(half), Some(most)) => format!("{}/{} ms", digits(half), digits(most)),
+    let mark = if line.goes_by_turns() { " (turn)" } else { "" };
+    match (line.likely_p50_ms, line.likely_p90_ms) {
+        (Some(half), Some(most)) => format!("{}/{} ms{mark}", digits(half), digits(most)),
         _ => nothing(),
     }
 }

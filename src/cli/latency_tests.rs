@@ -13,6 +13,8 @@ fn line() -> LatencyLine {
         rtt_p90_ms: Some(151.2),
         rtt_least_ms: Some(147.0),
         turn_ms: Some(149.0),
+        likely_p50_ms: Some(148.0),
+        likely_p90_ms: Some(151.2),
         jitter_ms: Some(0.4),
         rtt_age_seconds: Some(3),
         connections: 20,
@@ -64,6 +66,19 @@ fn an_origin_is_a_row_with_what_could_be_done_beneath() {
          of which connecting 888 ms"
             .replace("NETWORK        VERDICT", "NETWORK       VERDICT")
     );
+}
+
+#[test]
+fn behind_a_hop_the_turn_is_shown_and_marked() {
+    let hop = LatencyLine {
+        scope: "hop".to_owned(),
+        hop: Some("turns".to_owned()),
+        rtt_p50_ms: Some(0.05),
+        rtt_p90_ms: Some(0.06),
+        ..line()
+    };
+    let table = table(&[hop]);
+    assert!(table.contains("148/151 ms (turn)"), "{table}");
 }
 
 #[test]

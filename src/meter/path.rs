@@ -44,11 +44,11 @@ pub enum Scope {
 /// How it is known that something ends TCP in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hop {
-    /// The peer is this machine itself: an application, or the end of a tunnel.
+    /// The peer is this machine itself, and its turns are as quick: an application, or the end of a tunnel.
     Loopback,
     /// A trusted balancer has named the client.
     Balancer,
-    /// No turn of an opening came near the kernel's round trip.
+    /// No turn of an opening came near the kernel's round trip, be the peer this machine itself.
     Turns,
 }
 
@@ -146,11 +146,11 @@ impl PathBook {
 
     pub(super) fn path(&self, now: Instant) -> Path {
         Path {
-            scope: self.scope(),
+            scope: scope(&self.openings),
             least: self.rtts.least(),
             p50: self.rtts.quantile(0.5),
             p90: self.rtts.quantile(0.9),
-            turn: self.turns(),
+            turn: turns(&self.openings),
             jitter: self.jitter(),
             age: self.newest.map(|at| now.saturating_duration_since(at)),
             connections: self.openings.len(),
@@ -159,36 +159,16 @@ impl PathBook {
 
     /// The likelier round trip that nine tenths of what was measured since then did not exceed; `None` where nothing was.
     pub(super) fn since(&self, then: Instant) -> Option<Duration> {
-        match self.scope() {
-            Scope::Hop(Hop::Balancer | Hop::Turns) if self.turns().is_some() => {
-                let new = self.openings.iter().filter(|one| one.at >= then);
-                turns(new.filter_map(|one| one.turn)).map(|turn| turn.p90)
+        let new = self.openings.iter().filter(|one| one.at >= then);
+        let new: Vec<_> = new.copied().collect();
+        // who comes another way now is not judged by how he came before
+        let shown = if new.is_empty() { &self.openings } else { &new };
+        match scope(shown) {
+            Scope::Hop(Hop::Balancer | Hop::Turns) if turns(shown).is_some() => {
+                turns(&new).map(|turn| turn.p90)
             }
             Scope::Whole | Scope::Hop(_) => self.rtts.quantile_since(0.9, then),
         }
-    }
-
-    fn scope(&self) -> Scope {
-        for hop in [Hop::Balancer, Hop::Loopback] {
-            let such = self.openings.iter().filter(|one| one.hop == Some(hop));
-            if such.count() * 2 > self.openings.len() {
-                return Scope::Hop(hop);
-            }
-        }
-        let mut timed = self
-            .openings
-            .iter()
-            .filter_map(|one| Some((one.rtt, one.turn?)));
-        let slow = |(rtt, turn): (Duration, Duration)| turn >= rtt * 3 + ALLOWANCE;
-        // `all` of none is true
-        match timed.next() {
-            Some(first) if slow(first) && timed.all(slow) => Scope::Hop(Hop::Turns),
-            Some(_) | None => Scope::Whole,
-        }
-    }
-
-    fn turns(&self) -> Option<Turns> {
-        turns(self.openings.iter().filter_map(|one| one.turn))
     }
 
     fn jitter(&self) -> Option<Duration> {
@@ -198,8 +178,31 @@ impl PathBook {
     }
 }
 
-fn turns(of: impl Iterator<Item = Duration>) -> Option<Turns> {
-    let mut turns: Vec<_> = of.collect();
+/// What these openings show of the way.
+fn scope(openings: &[Opened]) -> Scope {
+    let most = |hop| {
+        let such = openings.iter().filter(|one| one.hop == Some(hop));
+        such.count() * 2 > openings.len()
+    };
+    let mut timed = openings
+        .iter()
+        .filter_map(|one| Some((one.rtt, one.turn?)))
+        .peekable();
+    // `all` of none is true
+    let slow = timed.peek().is_some() && timed.all(|(rtt, turn)| turn >= rtt * 3 + ALLOWANCE);
+    if most(Hop::Balancer) {
+        Scope::Hop(Hop::Balancer)
+    } else if slow {
+        Scope::Hop(Hop::Turns)
+    } else if most(Hop::Loopback) {
+        Scope::Hop(Hop::Loopback)
+    } else {
+        Scope::Whole
+    }
+}
+
+fn turns(openings: &[Opened]) -> Option<Turns> {
+    let mut turns: Vec<_> = openings.iter().filter_map(|one| one.turn).collect();
     turns.sort_unstable();
     Some(Turns {
         least: *turns.first()?,
@@ -284,6 +287,29 @@ mod tests {
         assert_eq!(local.places(&bands), None);
         assert_eq!(local.scope, Scope::Hop(Hop::Loopback));
         assert_eq!(local.likely(), Some((ms(0), ms(0))));
+    }
+
+    #[test]
+    fn who_comes_through_this_machine_is_as_far_as_his_turns() {
+        let loopback = Some(Hop::Loopback);
+        let far = book(&[(0, Some(75), loopback), (0, Some(77), loopback)]);
+        assert_eq!(far.scope, Scope::Hop(Hop::Turns));
+        assert_eq!(far.likely(), Some((ms(77), ms(77))));
+        let bands = Bands::default();
+        assert_eq!(far.places(&bands), Some((Place::Far, Place::Far)));
+        let here = book(&[(0, Some(75), loopback), (0, Some(1), loopback)]);
+        assert_eq!(here.scope, Scope::Hop(Hop::Loopback));
+    }
+
+    #[test]
+    fn an_application_that_fails_over_behind_a_tunnel_is_known_by_its_new_turns() {
+        let (mut book, then) = (PathBook::default(), Instant::now());
+        let now = then + ms(1);
+        for (turn, at) in [(1, then), (75, now)] {
+            book.opened(ms(0), Some(ms(turn)), Some(Hop::Loopback), at);
+            book.sampled(ms(0), 1, at);
+        }
+        assert_eq!(book.since(now), Some(ms(75)));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct LatencyLine {
     pub rtt_least_ms: Option<f64>,
     /// What a turn took in which the client had nothing to think about: the likelier round trip behind a hop.
     pub turn_ms: Option<f64>,
+    /// The likelier round trips to the clients themselves: of turns where these stand in for the kernel's.
+    pub likely_p50_ms: Option<f64>,
+    pub likely_p90_ms: Option<f64>,
     /// The spread of new connections' round trips.
     pub jitter_ms: Option<f64>,
     /// Since the kernel was last asked.
@@ -184,6 +187,7 @@ pub(super) fn line(
     let both = network + happened.database_seconds;
     let Path { scope, .. } = figures.path;
     let places = figures.path.places(bands);
+    let likely = figures.path.likely();
     let elsewhere = places.filter(|(half, most)| half != most);
     let mut line = LatencyLine {
         origin: figures.origin.clone(),
@@ -202,6 +206,8 @@ pub(super) fn line(
         rtt_p90_ms: figures.path.p90.map(in_millis),
         rtt_least_ms: figures.path.least.map(in_millis),
         turn_ms: figures.path.turn.map(|turn| in_millis(turn.p50)),
+        likely_p50_ms: likely.map(|(half, _)| in_millis(half)),
+        likely_p90_ms: likely.map(|(_, most)| in_millis(most)),
         jitter_ms: figures.path.jitter.map(in_millis),
         rtt_age_seconds: figures.path.age.map(|age| age.as_secs()),
         connections: figures.path.connections,
@@ -241,6 +247,13 @@ pub(super) fn line(
     line.advice = verdict::advice(&line);
     line.verdict = verdict::of(&line);
     line
+}
+
+impl LatencyLine {
+    /// Whether turns stand in for the kernel's round trips, which are those of the last hop.
+    pub(crate) fn goes_by_turns(&self) -> bool {
+        self.turn_ms.is_some() && matches!(self.hop.as_deref(), Some(hop) if hop != "loopback")
+    }
 }
 
 /// The last hours as a page draws them.

@@ -16,12 +16,15 @@ pub(super) fn of(line: &LatencyLine) -> String {
             None => "nothing has been measured yet".to_owned(),
         };
     }
-    let broken = line.expected_rtt_ms.zip(line.rtt_p90_ms);
-    if let Some((expected, rtt)) =
-        broken.filter(|(expected, rtt)| rtt > expected && line.hop.is_none())
-    {
+    let broken = line.expected_rtt_ms.zip(line.likely_p90_ms);
+    if let Some((expected, rtt)) = broken.filter(|(expected, rtt)| rtt > expected) {
         return format!(
-            "the path takes {}, and {} is the longest that is expected: the application may have moved",
+            "{} takes {}, and {} is the longest that is expected: the application may have moved",
+            if line.goes_by_turns() {
+                "a turn"
+            } else {
+                "the path"
+            },
             time(rtt),
             time(expected)
         );

@@ -164,6 +164,12 @@ fn behind_a_hop_nothing_near_is_claimed() {
         line.verdict
     );
     assert_eq!(line.place.as_deref(), Some("far"));
+    let moved = super::super::latency::line(&figures, &Bands::default(), Some(ms(1)));
+    assert!(
+        moved.verdict.starts_with("a turn takes 80 ms, and 1.0 ms"),
+        "{}",
+        moved.verdict
+    );
     figures.path.scope = Scope::Hop(Hop::Loopback);
     figures.path.turn = None;
     let line = judged(&figures);
