@@ -20,7 +20,7 @@ pub struct OriginFigures {
     pub path: Path,
     /// Open now.
     pub sessions: u64,
-    /// Several of its sessions were open at once: sums over them are more than the time that passed.
+    /// Several of its sessions were open at once, if only for a moment: sums over them are more than the time that passed.
     pub overlaps: bool,
     /// What was asked again and again while somebody looked, the dearest first.
     pub repeated: Vec<Repeated>,

@@ -17,6 +17,8 @@ pub struct Point {
     pub flights: u32,
     /// Open at the end of the step.
     pub sessions: u32,
+    /// The most that were open at once.
+    pub most: u32,
     /// Seconds, as are the rest.
     pub database: f32,
     pub network_client: f32,
@@ -32,6 +34,8 @@ pub(super) struct Standing {
     pub(super) totals: Totals,
     pub(super) rtt: Option<Duration>,
     pub(super) sessions: u64,
+    /// The most that were open at once since the last step.
+    pub(super) most: u64,
 }
 
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl History {
 
     /// Whether more than one session was open at once.
     pub(super) fn overlaps(&self) -> bool {
-        self.points.iter().any(|point| point.sessions > 1)
+        self.points.iter().any(|point| point.most > 1)
     }
 
     fn point(&self, now: &Standing) -> Point {
@@ -108,6 +112,7 @@ impl History {
             rtt: now.rtt,
             flights: count(grown.flights),
             sessions: count(now.sessions),
+            most: count(now.most),
             database: seconds(grown.database_seconds),
             network_client: seconds(grown.network_client_seconds),
             network_upstream: seconds(grown.network_upstream_seconds),
@@ -138,6 +143,7 @@ mod tests {
             },
             rtt: None,
             sessions: 1,
+            most: 1,
         }
     }
 

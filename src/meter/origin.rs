@@ -70,6 +70,8 @@ pub struct OriginMeters {
 #[derive(Debug, Default)]
 struct Unshown {
     sessions: AtomicU64,
+    /// The most that were open at once in the step under way.
+    most: AtomicU64,
     closed: AtomicU64,
     flights_of_pages: AtomicU64,
     connecting_on_the_path: AtomicU64,
@@ -168,6 +170,7 @@ impl OriginMeters {
     pub fn attend(self: Arc<Self>, now: SystemTime) -> Attendance {
         self.connections.inc();
         self.unshown.sessions.fetch_add(1, Relaxed);
+        self.unshown.most.fetch_max(self.sessions(), Relaxed);
         self.last_seen.set(timestamp(now));
         Attendance(self)
     }
@@ -344,15 +347,15 @@ impl OriginMeters {
 
     pub(super) fn figures(&self, now: Instant) -> OriginFigures {
         let (window, happened) = self.history().window(now, &self.totals());
-        let sessions = self.sessions();
+        let most = self.unshown.most.load(Relaxed);
         OriginFigures {
             listener: (*self.listener).into(),
             origin: (*self.name).into(),
             window,
             happened,
             path: self.path(),
-            sessions,
-            overlaps: sessions > 1 || self.history().overlaps(),
+            sessions: self.sessions(),
+            overlaps: most > 1 || self.history().overlaps(),
             repeated: self.repeated(),
             set_up: self.set_up(),
         }
@@ -370,6 +373,10 @@ impl OriginMeters {
     pub(super) fn step(&self, now: Instant) {
         let standing = self.standing(now);
         self.history().step(&standing);
+        let most = &self.unshown.most;
+        most.store(0, Relaxed);
+        // looked at after that, so that none that began meanwhile is forgotten
+        most.fetch_max(self.sessions(), Relaxed);
     }
 
     fn standing(&self, now: Instant) -> Standing {
@@ -378,6 +385,7 @@ impl OriginMeters {
             totals: self.totals(),
             rtt: self.path().p50,
             sessions: self.sessions(),
+            most: self.unshown.most.load(Relaxed),
         }
     }
 

@@ -88,6 +88,29 @@ fn a_session_is_live_from_its_attendance_to_its_end() {
     assert_eq!(meters.origins().remove(0).sessions, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn sessions_that_overlap_between_two_steps_are_remembered_for_an_hour() {
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop")]);
+    let shop = meters.origin("pg", "shop");
+    let attend = || meters.origin("pg", "shop").attend(SystemTime::UNIX_EPOCH);
+    let overlaps = || meters.figures().remove(0).overlaps;
+    let step = || shop.step(Instant::now());
+    drop(attend());
+    drop(attend());
+    step();
+    assert!(!overlaps(), "one after the other");
+    drop([attend(), attend()]);
+    assert!(overlaps(), "in the step under way");
+    step();
+    assert!(overlaps(), "in one that is over");
+    for _ in 0..120 {
+        drop(attend());
+        step();
+    }
+    assert!(!overlaps(), "an hour ago");
+}
+
 #[test]
 fn an_end_and_a_limit_that_are_taken_away_are_shown_no_more() {
     let meters = Meters::new("0", "none").unwrap();
