@@ -271,7 +271,7 @@ impl Families {
             )?,
             client_rtt_min: new.seconds_gauges(
                 "client_rtt_min_seconds",
-                "The least of the latest 128 samples of client_rtt_seconds; 0 before the first",
+                "The least of the latest 128 samples of client_rtt_seconds on each of the origin's listeners; 0 before the first",
                 &["origin"],
             )?,
             client_retransmits: new.counters(

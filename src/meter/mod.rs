@@ -265,29 +265,33 @@ impl Meters {
     /// # Errors
     /// A family without children is left out, not an error; what remains is a mistake of this module.
     pub fn render(&self) -> prometheus::Result<Vec<u8>> {
-        self.tell_places();
+        self.tell_paths();
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
 
-    /// How far each origin is by now.
-    fn tell_places(&self) {
+    /// How far each origin is by now: of several listeners the farthest place, and the least round trip.
+    fn tell_paths(&self) {
         let bands = self.bands();
-        let place = |meters: &OriginMeters| meters.path().places(&bands).map(|(half, _)| half);
-        let mut farthest: HashMap<String, Option<Place>> = HashMap::new();
-        for (name, place) in self.each_origin(|meters| (meters.name().to_owned(), place(meters))) {
-            let kept = farthest.entry(name).or_default();
-            *kept = place.max(*kept);
+        let path = |meters: &OriginMeters| (meters.name().to_owned(), meters.path());
+        let mut all: HashMap<String, (Option<Place>, Option<Duration>)> = HashMap::new();
+        for (name, path) in self.each_origin(path) {
+            let (farthest, least) = all.entry(name).or_default();
+            let place = path.places(&bands).map(|(half, _)| half);
+            *farthest = place.max(*farthest);
+            *least = [path.least, *least].into_iter().flatten().min();
         }
         // held to the end, so that no reload forgets an origin meanwhile
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
         let known = |name: &str| handles.origins.values().any(|all| all.contains_key(name));
-        for (name, here) in farthest.iter().filter(|(name, _)| known(name)) {
+        for (name, (farthest, least)) in all.iter().filter(|(name, _)| known(name)) {
             for place in Place::ALL {
-                let is_here = i64::from(*here == Some(place));
+                let is_here = i64::from(*farthest == Some(place));
                 child(&self.families.origin_place, &[name, place.label()]).set(is_here);
             }
+            let least = least.unwrap_or_default().as_secs_f64();
+            child(&self.families.client_rtt_min, &[name]).set(least);
         }
     }
 

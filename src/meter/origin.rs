@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
 use super::{
@@ -37,7 +37,6 @@ pub struct OriginMeters {
     connection_duration: Histogram,
     auth_failures: IntCounter,
     client_rtt: Histogram,
-    client_rtt_min: Gauge,
     client_retransmits: IntCounter,
     connect_round_trips: IntCounter,
     connect_seconds: Counter,
@@ -102,7 +101,6 @@ impl OriginMeters {
             connection_duration: child(&families.connection_duration, &of),
             auth_failures: child(&families.auth_failures, &of),
             client_rtt: child(&families.client_rtt, &of),
-            client_rtt_min: child(&families.client_rtt_min, &[name]),
             client_retransmits: child(&families.client_retransmits, &[name]),
             connect_round_trips: child(&families.connect_round_trips, &of),
             connect_seconds: child(&families.connect_seconds, &of),
@@ -241,11 +239,7 @@ impl OriginMeters {
     /// The kernel's least round-trip time of a client connection, which carried `flights` since the last sample.
     pub fn client_rtt(&self, rtt: Duration, flights: u64) {
         self.client_rtt.observe(rtt.as_secs_f64());
-        let mut recent = self.recent();
-        recent.sampled(rtt, flights, Instant::now());
-        if let Some(least) = recent.least() {
-            self.client_rtt_min.set(least.as_secs_f64());
-        }
+        self.recent().sampled(rtt, flights, Instant::now());
     }
 
     pub fn client_retransmits(&self, segments: u64) {

@@ -140,10 +140,6 @@ impl PathBook {
         self.newest = Some(now);
     }
 
-    pub(super) fn least(&self) -> Option<Duration> {
-        self.rtts.least()
-    }
-
     pub(super) fn path(&self, now: Instant) -> Path {
         Path {
             scope: scope(&self.openings),

@@ -193,6 +193,32 @@ fn an_origin_is_at_one_place_or_at_none() {
 }
 
 #[test]
+fn the_least_round_trip_of_an_origin_is_that_of_all_its_listeners() {
+    let meters = Meters::new("0", "none").unwrap();
+    let my = Declared {
+        listener: "my".into(),
+        ..declared("shop")
+    };
+    meters.declare(&[declared("shop"), my]);
+    let least = |expected: &str| {
+        let line = format!("client_rtt_min_seconds{{origin=\"shop\"}} {expected}\n");
+        let text = text(&meters);
+        assert!(text.contains(&line), "{line}{text}");
+    };
+    least("0");
+    let sampled = |listener: &str, millis| {
+        let meters = meters.origin(listener, "shop");
+        meters.client_rtt(Duration::from_millis(millis), 1);
+    };
+    sampled("pg", 5);
+    sampled("my", 150);
+    least("0.005");
+    sampled("my", 3);
+    sampled("pg", 7);
+    least("0.003");
+}
+
+#[test]
 fn the_hosts_of_an_origin_have_series_as_long_as_it_names_some() {
     let meters = Meters::new("0", "none").unwrap();
     meters.declare(&[declared("shop")]);
