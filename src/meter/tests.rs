@@ -1,6 +1,10 @@
 //! What the metrics page promises: names, closed labels, children that come and go with their origin.
 
 use super::*;
+use crate::policy::{
+    Claim, Denial, Names, Unlimited,
+    samples::{self, origin, rules},
+};
 
 fn declared(origin: &str) -> Declared {
     Declared {
@@ -59,6 +63,51 @@ fn a_name_that_was_not_declared_never_becomes_a_label() {
     let counted = |name| sum(&after, name, other);
     assert!((counted("doorward_decisions_total") - 1e6).abs() < 0.1);
     assert!((counted("doorward_auth_failures_total") - 1e6).abs() < 0.1);
+}
+
+#[test]
+fn a_million_names_that_clients_choose_add_no_series() {
+    let mut shop = origin("shop", &["10.0.0.1"]);
+    shop.users = Names::Listed(["app".to_owned()].into());
+    let any = origin("any-user", &["10.0.0.2"]);
+    let policy = samples::policy(rules(vec![shop, any], Vec::new()));
+    let meters = Meters::new("0", "none").unwrap();
+    meters.declare(&[declared("shop"), declared("any-user")]);
+    // as a session does: the policy's word is counted, and the database believes nobody
+    let tries = |range: std::ops::Range<u32>| {
+        for n in range {
+            let address = ["10.0.0.1", "10.0.0.2", "203.0.113.1"][n as usize % 3];
+            let claim = Claim {
+                database: Some(format!("random-{n}")),
+                application: Some(format!("random-{n}")),
+                ..samples::claim("pg", address, &format!("random-{n}"))
+            };
+            match policy.decide(&claim, SystemTime::UNIX_EPOCH, &Unlimited) {
+                Ok((permit, ())) => {
+                    meters.decision("pg", Some(permit.name()), true, "allowed");
+                    meters.origin("pg", permit.name()).auth_failure();
+                }
+                Err(Denial { reason, rule }) => {
+                    meters.decision("pg", rule.as_deref(), false, reason.label());
+                }
+            }
+        }
+    };
+    tries(0..3);
+    let before = text(&meters);
+    tries(3..1_000_000);
+    let after = text(&meters);
+    assert_eq!(after.lines().count(), before.lines().count(), "{after}");
+    assert!(!after.contains("random"), "{after}");
+    for (origin, count) in [
+        ("shop", 333_334.0),
+        ("any-user", 333_333.0),
+        (NONE, 333_333.0),
+    ] {
+        let label = format!("origin=\"{origin}\"");
+        let counted = sum(&after, "doorward_decisions_total", &label);
+        assert!((counted - count).abs() < 0.1, "{origin}: {counted}");
+    }
 }
 
 #[test]
