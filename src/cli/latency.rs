@@ -130,7 +130,7 @@ fn table(all: &[LatencyLine]) -> String {
                 time(line.database_ms)
             },
             network(line),
-            line.verdict.clone(),
+            verdict(line),
         ];
         if several {
             cells.insert(1, line.listener.clone());
@@ -185,6 +185,16 @@ fn network(line: &LatencyLine) -> String {
     line.network_share.map_or_else(nothing, |share| {
         format!("{} ({:.0} %)", time(line.network_ms), share * 100.0)
     })
+}
+
+/// With what it is founded on, where that is not enough to go without saying.
+fn verdict(line: &LatencyLine) -> String {
+    let confidence = match line.confidence {
+        Confidence::None | Confidence::Good => return line.verdict.clone(),
+        Confidence::Low => "low",
+        Confidence::Fair => "fair",
+    };
+    format!("{} ({confidence} confidence)", line.verdict)
 }
 
 fn nothing() -> String {

@@ -82,6 +82,23 @@ fn behind_a_hop_the_turn_is_shown_and_marked() {
 }
 
 #[test]
+fn a_verdict_that_is_founded_on_little_says_so() {
+    for (confidence, words) in [
+        (Confidence::None, "cut round trips\n"),
+        (Confidence::Low, "cut round trips (low confidence)\n"),
+        (Confidence::Fair, "cut round trips (fair confidence)\n"),
+        (Confidence::Good, "cut round trips\n"),
+    ] {
+        let line = LatencyLine {
+            confidence,
+            ..line()
+        };
+        let table = table(&[line]);
+        assert!(table.contains(words), "{table}");
+    }
+}
+
+#[test]
 fn bursts_are_not_called_connections() {
     let burst = LatencyLine {
         unit: Unit::Burst,
