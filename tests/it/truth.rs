@@ -1,5 +1,7 @@
 //! Where the time really goes: paths of known lengths, work of known lengths, and in which column each of them appears.
 
+mod works;
+
 use std::{
     collections::HashSet,
     io,
@@ -21,79 +23,7 @@ use crate::harness::{
     process::Running,
     project, run, wait_until,
 };
-
-/// What one kind of work is: how many turns it is known to take, and what of it is the database's, in milliseconds.
-struct Work {
-    name: &'static str,
-    /// With those of the driver's own, while it connects and takes leave.
-    turns: f64,
-    /// Of these, before it tells its user that it is connected.
-    setting_up: f64,
-    /// The turns of its opening, to us and from us to the database, there without TLS.
-    opening: (f64, f64),
-    database: f64,
-    request: f64,
-    /// Round trips beyond the one of every turn, in which TCP opens its window.
-    rounds: f64,
-}
-
-const fn work(name: &'static str, turns: f64) -> Work {
-    Work {
-        name,
-        turns,
-        setting_up: 0.0,
-        // TCP, the request for TLS, TLS, the startup packet, and two answers
-        opening: (6.0, 4.0),
-        database: 0.0,
-        request: 0.0,
-        rounds: 0.0,
-    }
-}
-
-/// TCP, the server's greeting, TLS to us, and the response.
-const fn mysql(name: &'static str, setting_up: f64, turns: f64) -> Work {
-    Work {
-        setting_up,
-        opening: (4.0, 3.0),
-        ..work(name, turns)
-    }
-}
-
-/// The same in `tests/it/truth/work_postgres.py`.
-const POSTGRES: [Work; 8] = [
-    work("simple", 10.0),
-    work("extended", 10.0),
-    // everything at once
-    work("pipelined", 1.0),
-    // a Flush and a Sync for each of five
-    work("flush", 10.0),
-    // the command, and the end of its data
-    Work {
-        request: 200.0,
-        ..work("copy", 2.0)
-    },
-    Work {
-        database: 150.0,
-        ..work("sleep", 3.0)
-    },
-    work("think", 6.0),
-    Work {
-        rounds: 4.0,
-        ..work("large", 1.0)
-    },
-];
-
-/// The same in `tests/it/truth/work_mysql.py`.
-const MYSQL: [Work; 4] = [
-    mysql("text", 1.0, 11.0),
-    // preparing, executing, and a reset after each
-    mysql("prepared", 2.0, 24.0),
-    mysql("several", 1.0, 4.0),
-    Work {
-        database: 150.0,
-        ..mysql("sleep", 1.0, 4.0)
-    },
-];
+use works::{MYSQL, POSTGRES, Work};
 
 const DELAYS: [f64; 4] = [0.0, 1.0, 10.0, 75.0];
 const TRIES: usize = 4;
