@@ -264,7 +264,8 @@ fn faults(work: &Work, leg: Leg, delay: f64, spent: &Spent, took: &Value) -> Vec
         ),
         (
             "connecting, on the way",
-            is_about(own.1, opening * delay, opening) && other.1 <= 3.0,
+            // of a connection so young the least round trip is less well known
+            is_about(own.1, opening * delay, opening * 2.0) && other.1 <= 3.0,
         ),
     ];
     let wrong = checks.into_iter().filter(|(_, holds)| !holds);

@@ -1,5 +1,6 @@
 """Kinds of work over a line, each by a connection and as a user of its own; prints how long each took, in milliseconds."""
 
+import contextlib
 import json
 import os
 import ssl
@@ -62,11 +63,18 @@ def timed(name, work):
     c.close()
 
 
-def prepared():
-    begun = time.monotonic()
-    c = mysql.connector.connect(
+def connected_to(host, port):
+    return mysql.connector.connect(
         host=host, port=port, user="w_prepared", password="secret", database="shop", use_pure=True, ssl_verify_cert=False
     )
+
+
+def prepared():
+    # the modules that it reads at its first try are no part of connecting
+    with contextlib.suppress(mysql.connector.Error):
+        connected_to("127.0.0.1", 1)
+    begun = time.monotonic()
+    c = connected_to(host, port)
     connected = time.monotonic()
     cursor = c.cursor(prepared=True)
     for n in range(10):
