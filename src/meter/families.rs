@@ -1,12 +1,16 @@
 //! Every metric family, by name and label. Floor 1. Prefix `doorward_`, base units, label sets that are closed.
 
+use std::sync::Arc;
+
 use prometheus::{
     CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    core::{Collector, MetricVec, MetricVecBuilder},
-    proto::{LabelPair, MetricFamily},
+    core::{MetricVec, MetricVecBuilder},
 };
 
-use super::maker::{DATABASE, LIFETIME, Maker, OPENING, OVERHEAD, RTT};
+use super::{
+    by_origin::ByOrigin,
+    maker::{DATABASE, LIFETIME, Maker, OPENING, OVERHEAD, RTT},
+};
 
 /// The families. Children are handed out by [`super::Meters`], which knows who may be a label.
 #[derive(Clone, Debug)]
@@ -77,12 +81,15 @@ pub(super) struct Families {
     pub(super) origin_place: IntGaugeVec,
     pub(super) origin_expected_rtt: GaugeVec,
     pub(super) origin_rtt_exceeded: IntGaugeVec,
+
+    /// Those of them with the label `origin`.
+    by_origin: Arc<[Box<dyn ByOrigin>]>,
 }
 
 impl Families {
     #[expect(clippy::too_many_lines, reason = "one line of facts for each family")]
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let new = Maker(registry);
+        let mut new = Maker::new(registry);
         Ok(Self {
             build_info: new.gauges(
                 "build_info",
@@ -383,47 +390,16 @@ impl Families {
                 "1 after five minutes in which a tenth of the flights or more had a longer round trip than is expected, until it holds again; absent without an expectation",
                 ORIGIN,
             )?,
+            // last, when all are made
+            by_origin: new.by_origin(),
         })
     }
 
     /// Forgets every child whose origin is gone: `keep` is asked with a child's listener, where it has one, and its origin.
     pub(super) fn retain(&self, keep: &dyn Fn(Option<&str>, &str) -> bool) {
-        retain(&self.decisions, keep);
-        retain(&self.would_deny, keep);
-        retain(&self.connections, keep);
-        retain(&self.connections_limit, keep);
-        retain(&self.connection_duration, keep);
-        retain(&self.connections_closed, keep);
-        retain(&self.sessions_revoked, keep);
-        retain(&self.auth_failures, keep);
-        retain(&self.client_rtt, keep);
-        retain(&self.client_rtt_min, keep);
-        retain(&self.client_retransmits, keep);
-        retain(&self.database_duration, keep);
-        retain(&self.flights, keep);
-        retain(&self.flights_pipelined, keep);
-        retain(&self.turns, keep);
-        retain(&self.pages, keep);
-        retain(&self.bursts, keep);
-        retain(&self.transactions, keep);
-        retain(&self.connect_round_trips, keep);
-        retain(&self.connect_seconds, keep);
-        retain(&self.network_seconds, keep);
-        retain(&self.database_seconds, keep);
-        retain(&self.transfer_seconds, keep);
-        retain(&self.transfer_estimated_seconds, keep);
-        retain(&self.request_seconds, keep);
-        retain(&self.think_seconds, keep);
-        retain(&self.idle_in_transaction_seconds, keep);
-        retain(&self.receive_bytes, keep);
-        retain(&self.transmit_bytes, keep);
-        retain(&self.origin_last_seen, keep);
-        retain(&self.origin_expiry, keep);
-        retain(&self.origin_place, keep);
-        retain(&self.origin_expected_rtt, keep);
-        retain(&self.origin_rtt_exceeded, keep);
-        retain(&self.dns_addresses, keep);
-        retain(&self.dns_last_success, keep);
+        for family in &*self.by_origin {
+            family.retain(keep);
+        }
     }
 }
 
@@ -434,34 +410,6 @@ impl Families {
 )]
 pub(super) fn child<B: MetricVecBuilder>(family: &MetricVec<B>, labels: &[&str]) -> B::M {
     family.with_label_values(labels)
-}
-
-/// A family does not list its own children's labels but in what it would print: that is enough for a reload.
-fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, keep: &dyn Fn(Option<&str>, &str) -> bool) {
-    let names: Vec<String> = family
-        .desc()
-        .iter()
-        .flat_map(|desc| desc.variable_labels.iter().cloned())
-        .collect();
-    for printed in family.collect().iter().flat_map(MetricFamily::get_metric) {
-        let value = |name: &str| {
-            let labels = printed.get_label().iter();
-            labels
-                .filter(|label| label.name() == name)
-                .map(LabelPair::value)
-                .next()
-        };
-        let listener = value("listener");
-        if value("origin").is_none_or(|origin| keep(listener, origin)) {
-            continue;
-        }
-        let values: Vec<&str> = names
-            .iter()
-            .map(|name| value(name).unwrap_or_default())
-            .collect();
-        // a child that somebody else removed meanwhile is no loss
-        drop(family.remove_label_values(&values));
-    }
 }
 
 const LISTENER: &[&str] = &["listener"];

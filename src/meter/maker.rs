@@ -1,68 +1,97 @@
 //! How a metric family is made: its name, its kind, its buckets. Floor 1.
 
+use std::sync::Arc;
+
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector,
+    Registry,
+    core::{MetricVec, MetricVecBuilder},
 };
 
-/// Makes families and registers them.
-pub(super) struct Maker<'a>(pub(super) &'a Registry);
+use super::by_origin::ByOrigin;
 
-impl Maker<'_> {
-    fn registered<C: Collector + Clone + 'static>(&self, family: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(family.clone()))?;
+/// Makes families and registers them.
+pub(super) struct Maker<'a> {
+    registry: &'a Registry,
+    by_origin: Vec<Box<dyn ByOrigin>>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) const fn new(registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            by_origin: Vec::new(),
+        }
+    }
+
+    /// Those made so far that have the label `origin`.
+    pub(super) fn by_origin(self) -> Arc<[Box<dyn ByOrigin>]> {
+        self.by_origin.into()
+    }
+
+    fn registered<B: MetricVecBuilder + 'static>(
+        &mut self,
+        family: MetricVec<B>,
+        labels: &[&str],
+    ) -> prometheus::Result<MetricVec<B>> {
+        if labels.contains(&"origin") {
+            self.by_origin.push(Box::new(family.clone()));
+        }
+        self.registry.register(Box::new(family.clone()))?;
         Ok(family)
     }
 
     pub(super) fn counters(
-        &self,
+        &mut self,
         name: &str,
         help: &str,
         labels: &[&str],
     ) -> prometheus::Result<IntCounterVec> {
-        self.registered(IntCounterVec::new(opts(name, help), labels)?)
+        self.registered(IntCounterVec::new(opts(name, help), labels)?, labels)
     }
 
     pub(super) fn seconds(
-        &self,
+        &mut self,
         name: &str,
         help: &str,
         labels: &[&str],
     ) -> prometheus::Result<CounterVec> {
-        self.registered(CounterVec::new(opts(name, help), labels)?)
+        self.registered(CounterVec::new(opts(name, help), labels)?, labels)
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.registered(IntGauge::with_opts(opts(name, help))?)
+        let gauge = IntGauge::with_opts(opts(name, help))?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
     }
 
     pub(super) fn gauges(
-        &self,
+        &mut self,
         name: &str,
         help: &str,
         labels: &[&str],
     ) -> prometheus::Result<IntGaugeVec> {
-        self.registered(IntGaugeVec::new(opts(name, help), labels)?)
+        self.registered(IntGaugeVec::new(opts(name, help), labels)?, labels)
     }
 
     pub(super) fn seconds_gauges(
-        &self,
+        &mut self,
         name: &str,
         help: &str,
         labels: &[&str],
     ) -> prometheus::Result<GaugeVec> {
-        self.registered(GaugeVec::new(opts(name, help), labels)?)
+        self.registered(GaugeVec::new(opts(name, help), labels)?, labels)
     }
 
     pub(super) fn histograms(
-        &self,
+        &mut self,
         name: &str,
         help: &str,
         labels: &[&str],
         buckets: &[f64],
     ) -> prometheus::Result<HistogramVec> {
         let opts = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
-        self.registered(HistogramVec::new(opts, labels)?)
+        self.registered(HistogramVec::new(opts, labels)?, labels)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! No text from a client ever gets here: a label is a name of the configuration or one of a closed set of words.
 
+mod by_origin;
 mod expected;
 mod families;
 mod figures;
