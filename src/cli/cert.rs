@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Exit, Global, Output, table::Table};
 use crate::{
-    config::{self, Environment, Overrides},
+    config::{self, Environment, LoadError, Overrides},
     net::{
         ClientAuthority, Fingerprint, IssueError, Issued, Presented, Wish, Written, tls::TlsError,
     },
@@ -67,22 +67,54 @@ pub struct IssueArgs {
 
 /// Does what is asked, in the folder of the CA.
 pub(super) fn run(arguments: &CertArgs, global: &Global, output: &mut Output<'_>) -> Exit {
-    let folder = match &arguments.dir {
-        Some(folder) => folder.clone(),
-        None => default_folder(global),
-    };
-    let desk = Desk {
-        authority: ClientAuthority::new(full(&folder)),
-        now: SystemTime::now(),
-    };
-    desk.serve(&arguments.command, output)
+    match Place::of(arguments.dir.as_deref(), global) {
+        Ok(place) => {
+            let desk = Desk {
+                authority: ClientAuthority::new(full(&place.folder)),
+                unsaid: place.unsaid,
+                now: SystemTime::now(),
+            };
+            desk.serve(&arguments.command, output)
+        }
+        Err(error) => {
+            output.complain(format_args!("error: {error}"));
+            Exit::from(&error)
+        }
+    }
 }
 
-fn default_folder(global: &Global) -> PathBuf {
-    let environment = Environment::of_process();
-    let flags = Overrides::default();
-    let places = config::places(&global.config_or_default(), &environment, &flags);
-    places.state_dir.join("clients")
+/// Where the CA is.
+#[derive(Debug)]
+struct Place {
+    folder: PathBuf,
+    /// Why nobody has said so.
+    unsaid: Option<String>,
+}
+
+impl Place {
+    /// An allowlist that was named has to be there, or the CA would be made where nobody looks for it.
+    fn of(dir: Option<&Path>, global: &Global) -> Result<Self, LoadError> {
+        let (environment, flags) = (Environment::of_process(), Overrides::default());
+        let file = global.config_or_default();
+        let (places, why) = match config::places_in(&file, &environment, &flags) {
+            Ok(places) => (places, format!("{} has no `state_dir`", file.display())),
+            Err(error) if global.config.is_some() => return Err(error),
+            Err(error) => {
+                let places = config::places(&file, &environment, &flags);
+                (places, error.to_string())
+            }
+        };
+        Ok(match dir {
+            Some(folder) => Self {
+                folder: folder.to_owned(),
+                unsaid: None,
+            },
+            None => Self {
+                folder: places.state_dir.join("clients"),
+                unsaid: (!places.state_dir_given).then_some(why),
+            },
+        })
+    }
 }
 
 /// Where a path is found from anywhere.
@@ -93,6 +125,8 @@ fn full(path: &Path) -> PathBuf {
 /// The CA, at a moment.
 struct Desk {
     authority: ClientAuthority,
+    /// Why nobody has said where the CA is.
+    unsaid: Option<String>,
     now: SystemTime,
 }
 
@@ -122,6 +156,13 @@ impl Desk {
             issuer: hash(ca.key),
             ends: rfc3339(ca.certificate.ends),
         };
+        if let Some(why) = &self.unsaid {
+            let folder = at_ca.parent().unwrap_or(&at_ca).display();
+            output.complain(format_args!(
+                "note: it is in {folder}, the usual place of this user: {why}\n\
+                 hint: --config names the allowlist of the daemon, --dir the folder"
+            ));
+        }
         output.answer(&answer, || {
             let head = if made {
                 "a CA for clients is made; whoever has its ca.key can make clients".to_owned()

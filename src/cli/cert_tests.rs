@@ -30,6 +30,7 @@ fn cert(office: &TempDir, command: &str) -> (Exit, String, String) {
     output.color = false;
     let desk = Desk {
         authority: ClientAuthority::new(arguments.dir.clone().unwrap()),
+        unsaid: None,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
     };
     let exit = desk.serve(&arguments.command, &mut output);
@@ -303,4 +304,46 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() {
 fn a_path_is_quoted_where_yaml_would_read_another() {
     assert_eq!(yaml("/var/lib/doorward/ca.crt"), "/var/lib/doorward/ca.crt");
     assert_eq!(yaml("/a: b #\"c"), r#""/a: b #\"c""#);
+}
+
+fn place(given: &str) -> Result<Place, LoadError> {
+    let cli = Cli::try_parse_from(given.split(' ')).unwrap();
+    Place::of(None, &cli.global)
+}
+
+#[test]
+fn an_allowlist_that_was_named_has_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("typo.yaml");
+    let given = format!("doorward cert init --config {}", file.display());
+    let error = place(&given).unwrap_err();
+    assert_eq!(Exit::from(&error), Exit::Configuration);
+    assert!(error.to_string().contains("typo.yaml"), "{error}");
+    fs::write(&file, "version: 1\nstate_dir: /srv/doorward\n").unwrap();
+    let said = place(&given).unwrap();
+    assert_eq!(said.folder, Path::new("/srv/doorward/clients"));
+    assert_eq!(said.unsaid, None);
+    fs::write(&file, "version: 1\n").unwrap();
+    let unsaid = place(&given).unwrap().unsaid.unwrap();
+    assert!(unsaid.ends_with("typo.yaml has no `state_dir`"), "{unsaid}");
+}
+
+#[test]
+fn a_place_that_nobody_has_said_is_told_with_the_reason() {
+    let office = tempfile::tempdir().unwrap();
+    let desk = Desk {
+        authority: ClientAuthority::new(office.path().join("ca")),
+        unsaid: Some("the file has no `state_dir`".to_owned()),
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+    };
+    let cli = Cli::try_parse_from(["doorward", "cert", "init"]).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut output = Output::new(&cli.global, &mut out, &mut err);
+    assert_eq!(desk.serve(&CertCommand::Init, &mut output), Exit::Fine);
+    let told = String::from_utf8(err).unwrap();
+    let place = format!("note: it is in {}/ca, ", office.path().display());
+    assert!(
+        told.starts_with(&place) && told.contains("has no `state_dir`"),
+        "{told}"
+    );
 }

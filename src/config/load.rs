@@ -61,6 +61,8 @@ pub struct Environment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     pub state_dir: PathBuf,
+    /// The file or the environment says where that is; otherwise it is where such things usually are.
+    pub state_dir_given: bool,
     pub admin_socket: PathBuf,
 }
 
@@ -78,16 +80,21 @@ pub enum LoadError {
 /// # Errors
 /// The file cannot be read, or has errors.
 pub fn load(path: &Path, flags: &Overrides) -> Result<Loaded, LoadError> {
+    let text = text(path)?;
     let name = path.display().to_string();
-    let text = texts::read(path).map_err(|unread| match unread.into_report(&name) {
+    let environment = Environment::of_process();
+    parse(&name, &text, &environment, flags, SystemTime::now()).map_err(LoadError::Problems)
+}
+
+fn text(path: &Path) -> Result<String, LoadError> {
+    let name = path.display().to_string();
+    texts::read(path).map_err(|unread| match unread.into_report(&name) {
         Ok(report) => LoadError::Problems(report.into_problems()),
         Err(source) => LoadError::Unreadable {
             path: path.to_owned(),
             source,
         },
-    })?;
-    let environment = Environment::of_process();
-    parse(&name, &text, &environment, flags, SystemTime::now()).map_err(LoadError::Problems)
+    })
 }
 
 /// Reads what was read before, whatever has become of the files: the same allowlist with the same includes.
@@ -159,6 +166,23 @@ fn parse_with(
 /// Where a daemon with this file has its things, even if the file has errors by now: as far as it can still be read, and
 /// as if it said nothing beyond that.
 pub fn places(path: &Path, environment: &Environment, flags: &Overrides) -> Places {
+    places_in(path, environment, flags)
+        .unwrap_or_else(|_unread| places_of(None, environment, flags))
+}
+
+/// The same of a file that has to be there.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn places_in(
+    path: &Path,
+    environment: &Environment,
+    flags: &Overrides,
+) -> Result<Places, LoadError> {
+    Ok(places_of(Some(&text(path)?), environment, flags))
+}
+
+fn places_of(text: Option<&str>, environment: &Environment, flags: &Overrides) -> Places {
     let meant = |text: &str| {
         let document = readable_part(text)?;
         let meaning = meaning::read(
@@ -170,14 +194,15 @@ pub fn places(path: &Path, environment: &Environment, flags: &Overrides) -> Plac
         )?;
         Some(Places {
             state_dir: meaning.settings.state_dir,
+            state_dir_given: meaning.state_dir_given,
             admin_socket: meaning.settings.admin.socket,
         })
     };
-    let text = texts::read(path).ok();
-    text.and_then(|text| meant(&text))
+    text.and_then(meant)
         .or_else(|| meant("version: 1"))
         .unwrap_or_else(|| Places {
             state_dir: environment.state_dir(),
+            state_dir_given: false,
             admin_socket: environment.admin_socket(),
         })
 }

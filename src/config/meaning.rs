@@ -23,6 +23,8 @@ use crate::policy::{Deny, Origin, Rehearsal};
 /// Everything the file says, with the places that later questions ask for.
 pub(super) struct Meaning {
     pub(super) settings: Settings,
+    /// Somebody has said where the state directory is.
+    pub(super) state_dir_given: bool,
     pub(super) everybody: Everybody,
     pub(super) networks: Vec<Network>,
     pub(super) origins: Vec<Placed<Origin>>,
@@ -60,7 +62,8 @@ pub(super) fn read(
     let (doors, complete) = top
         .demand("listeners", report)
         .map_or_else(|| (Vec::new(), false), |node| listeners::read(node, report));
-    let settings = settings(&top, &doors, (environment, flags), report);
+    let layers = Layers::new(&top, environment, flags, report);
+    let settings = settings((&top, &layers), &doors, environment, report);
     let everybody = everybody::read(&top, settings.limits.drain, report);
     let networks = top
         .get("networks")
@@ -82,16 +85,16 @@ pub(super) fn read(
         deny,
         tests,
         settings,
+        state_dir_given: layers.place("state_dir").is_some(),
     })
 }
 
 fn settings(
-    top: &Fields<'_>,
+    (top, layers): (&Fields<'_>, &Layers),
     doors: &[Door],
-    (environment, flags): (&Environment, &Overrides),
+    environment: &Environment,
     report: &mut Report,
 ) -> Settings {
-    let layers = Layers::new(top, environment, flags, report);
     let state_dir = layers
         .read("state_dir", report, values::path)
         .unwrap_or_else(|| environment.state_dir());
@@ -101,14 +104,14 @@ fn settings(
             .map(|door| Arc::clone(&door.listener))
             .collect(),
         tls: daemon::tls(top, report),
-        admin: daemon::admin(&layers, environment, doors, report),
+        admin: daemon::admin(layers, environment, doors, report),
         state_dir,
-        limits: daemon::limits(&layers, report),
-        log: daemon::log(&layers, report),
-        audit: daemon::audit(&layers, report),
-        metrics: daemon::metrics(&layers, report),
+        limits: daemon::limits(layers, report),
+        log: daemon::log(layers, report),
+        audit: daemon::audit(layers, report),
+        metrics: daemon::metrics(layers, report),
         distances: daemon::distances(top, report),
-        resolver: daemon::resolver(top, &layers, report),
+        resolver: daemon::resolver(top, layers, report),
     }
 }
 

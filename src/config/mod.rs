@@ -40,7 +40,7 @@ mod warnings;
 pub use draft::{Draft, DraftListener, DraftSettings, Drafted};
 pub use load::{
     Environment, FlagListener, LoadError, Loaded, Overrides, Places, admin_sockets, from_flags,
-    load, load_again, parse, places,
+    load, load_again, parse, places, places_in,
 };
 pub use problems::{Place, Problem, Problems, Severity, count};
 pub use raw::MAX_FILE;

@@ -301,11 +301,15 @@ fn without_a_word_about_it_the_ca_is_in_the_state_folder() {
         run(&mut command)
     };
     let said = cert(&["init", "--config", "/nonexistent"]);
+    assert!(said.failed().contains("/nonexistent"));
+    assert!(!folder.path().join("clients").exists());
+    let file = folder.path().join("allowlist.yaml");
+    fs::write(&file, "version: 1\n").unwrap();
+    let said = cert(&["init", "--config", &file.display().to_string()]);
     assert!(
         said.worked()
             .contains(&format!("client_ca: {here}/clients/ca.crt"))
     );
-    let file = folder.path().join("allowlist.yaml");
     fs::write(&file, format!("version: 1\nstate_dir: {here}/named\n")).unwrap();
     let said = cert(&["init", "--config", &file.display().to_string()]);
     assert!(
