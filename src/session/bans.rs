@@ -73,13 +73,17 @@ impl Bans {
         })
     }
 
-    /// Counts a failure. Tells whether it is the one by which the source is banned.
+    /// Counts a failure. Tells whether it is the one by which the source is banned: what was in progress then fails later, and is
+    /// no news.
     pub(super) fn failed(&self, source: Source, terms: Ban, now: Instant) -> bool {
         let mut known = self.lock();
         known.sweep_at_times(now);
         let Known {
             failing, banned, ..
         } = &mut *known;
+        if banned.get(&source).is_some_and(|held| now < held.until) {
+            return false;
+        }
         if terms.after == 0 || (failing.len() >= MOST && !failing.contains_key(&source)) {
             return false;
         }
@@ -211,6 +215,23 @@ mod tests {
             bans.may_tell(source("192.0.2.7"), then)
         });
         assert_eq!(told.count(), 3, "in 20 seconds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_in_progress_when_its_source_was_banned_makes_no_second_ban() {
+        let (bans, now) = (Bans::default(), Instant::now());
+        let failed = |times: u32, now| {
+            (0..times)
+                .filter(|_| bans.failed(source("192.0.2.7"), terms(10), now))
+                .count()
+        };
+        assert_eq!(failed(70, now), 1);
+        let later = now + Duration::from_secs(450);
+        assert_eq!(failed(70, later), 0);
+        let over = now + Duration::from_secs(900);
+        assert!(!bans.holds(source("192.0.2.7"), over), "nor a longer one");
+        assert_eq!(failed(9, over), 0, "counted anew");
+        assert_eq!(failed(1, over), 1);
     }
 
     #[tokio::test(start_paused = true)]
