@@ -75,9 +75,11 @@ fn render(sessions: &[SessionAnswer]) -> String {
         "SINCE",
         "RTT",
         "FLIGHTS",
-        "DATABASE",
+        "DATABASE TIME",
         "NETWORK",
         "TRANSFER",
+        "REQUEST",
+        "IDLE IN TX",
     ]);
     for session in sessions {
         let who = &session.who;
@@ -105,6 +107,8 @@ fn render(sessions: &[SessionAnswer]) -> String {
             spent(session.split.database_seconds),
             spent(session.split.network_seconds),
             spent(session.split.transfer_seconds),
+            spent(session.split.request_seconds),
+            spent(session.split.idle_in_transaction_seconds),
         ]);
     }
     table.to_string().trim_end().to_owned()
@@ -142,12 +146,14 @@ mod tests {
                 database_seconds: 0.061,
                 network_seconds: 0.0088,
                 transfer_seconds: 0.0,
+                request_seconds: 0.0,
+                idle_in_transaction_seconds: 4.5,
             },
         };
         assert_eq!(
             render(&[session]),
-            "ID  ORIGIN  LISTENER  CLIENT       USER        DATABASE  TLS  PROVED BY  SINCE      RTT      FLIGHTS  DATABASE  NETWORK  TRANSFER\n\
-             7   shop    pg        203.0.113.7  a\\u{1b}[2J  -         1.3  -          1 min 1 s  0.21 ms  42       61 ms     8.8 ms   0.00 ms"
+            "ID  ORIGIN  LISTENER  CLIENT       USER        DATABASE  TLS  PROVED BY  SINCE      RTT      FLIGHTS  DATABASE TIME  NETWORK  TRANSFER  REQUEST  IDLE IN TX\n\
+             7   shop    pg        203.0.113.7  a\\u{1b}[2J  -         1.3  -          1 min 1 s  0.21 ms  42       61 ms          8.8 ms   0.00 ms   0.00 ms  4.5 s"
         );
         assert_eq!(render(&[]), "no session is open");
     }

@@ -36,6 +36,12 @@ pub struct SplitAnswer {
     pub database_seconds: f32,
     pub network_seconds: f32,
     pub transfer_seconds: f32,
+    /// Uploads.
+    #[serde(default)]
+    pub request_seconds: f32,
+    /// In a transaction, between an answer and the next request.
+    #[serde(default)]
+    pub idle_in_transaction_seconds: f32,
 }
 
 /// A kind of session that the database has let in.
@@ -137,6 +143,8 @@ impl SplitAnswer {
             database_seconds: split.database,
             network_seconds: split.network,
             transfer_seconds: split.transfer,
+            request_seconds: split.request,
+            idle_in_transaction_seconds: split.idle_in_transaction,
         }
     }
 }

@@ -88,7 +88,7 @@ const VERBS = {
     for (const part of ["12 s ago", "7K3QZ9AB", "10.0.1.9", "shop_app \u2192 shop", "tls_required", "the connection is not encrypted", "6"]) has(refused[0], part);
     has(await texts(page, "#reasons"), "no_origin 1 874");
     const sessions = await texts(page, "#sessions-rows tr");
-    for (const part of ["19877", "shop-web", "10.0.1.7", "gunicorn", "TLS 1.3", "1 h 30 min"]) has(sessions, part);
+    for (const part of ["19877", "shop-web", "10.0.1.7", "gunicorn", "TLS 1.3", "1 h 30 min", "42 s idle in transactions"]) has(sessions, part);
     has(await texts(page, "#sessions-count"), "the newest 6 of 20");
     has(await texts(page, ".panel"), "127.0.0.1:5432 up");
     // by the accessibility tree: landmarks, headings, tables with captions, plots with words

@@ -75,7 +75,12 @@ const who = (address, user, database, application, tls = "1.3") => ({ listener: 
 const refusal = (seconds, reference, reason, cause, times, address, claim) => ({
   reference, listener: "pg", address, who: claim && who(address, ...claim), reason, rule: null, cause, times, first: before(seconds * 9 + 40), last: before(seconds), now: null,
 });
-const session = (id, origin, seconds, address, ...claim) => ({ id, origin, ...who(address, ...claim), since: before(seconds), seconds });
+// A session that asks a page's flights every ten seconds.
+const split = (seconds, { rtt_p50_ms, database_ms, network_ms }) => ({
+  rtt_ms: rtt_p50_ms, flights: Math.round(seconds / 10) * 42, database_seconds: database_ms * seconds / 1e4, network_seconds: network_ms * seconds / 1e4,
+  transfer_seconds: 0, request_seconds: 0, idle_in_transaction_seconds: seconds > 8000 ? 42 : 0,
+});
+const session = (id, origin, seconds, address, ...claim) => ({ id, origin, ...who(address, ...claim), since: before(seconds), seconds, split: split(seconds, latency.find(one => one.origin === origin)) });
 
 exports.example = {
   now: before(0),

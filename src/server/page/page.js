@@ -4,6 +4,7 @@
 
 const EVERY = 5000, PATIENCE = 4000, STEPS = 120, MOST = 100;
 const PARTS = [["database", "database"], ["client", "network"], ["upstream", "network to the database"], ["transfer", "transfer"], ["request", "request"]];
+const SPENT = [["database_seconds", "database"], ["network_seconds", "network"], ["transfer_seconds", "transfer"], ["request_seconds", "request"], ["idle_in_transaction_seconds", "idle in transactions"]];
 
 const at = id => document.getElementById(id);
 const text = (node, words) => { words = String(words ?? ""); if (node.textContent !== words) node.textContent = words; };
@@ -146,6 +147,7 @@ function drawLine(article, points, line) {
 // --- an origin ---
 
 const HOPS = { loopback: "from this machine", balancer: "behind a balancer", turns: "behind a hop" };
+const spent = split => SPENT.filter(([part]) => split[part] >= 0.0005).map(([part, name]) => `${millis(split[part] * 1000)} ${name}`).join(", ");
 const partsOf = line => ({ database: line.database_ms, client: line.network_ms - line.network_upstream_ms, upstream: line.network_upstream_ms, transfer: line.transfer_ms, request: line.request_ms });
 
 function facts(line) {
@@ -228,7 +230,7 @@ function draw(told) {
 
   list(at("sessions-rows"), sessions, "session", one => one.id, (node, one) => {
     set(fields(node).for, "datetime", one.since);
-    fill(node, { id: one.id, origin: one.origin, client: one.address, as: who(one), application: one.application, tls: one.tls ? `TLS ${one.tls}` : "clear", for: length(one.seconds) });
+    fill(node, { id: one.id, origin: one.origin, client: one.address, as: who(one), application: one.application, tls: one.tls ? `TLS ${one.tls}` : "clear", spent: spent(one.split), for: length(one.seconds) });
   });
   text(at("sessions-count"), status.sessions > sessions.length ? `the newest ${sessions.length} of ${count(status.sessions)}` : "");
   show(at("sessions-table"), sessions.length > 0);
