@@ -208,19 +208,27 @@ impl Meters {
         child(&self.families.banned, &[FAILURES]).inc();
     }
 
+    /// Another policy is in force, whatever it comes from.
+    pub fn generation(&self, generation: u64) {
+        let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+        self.families.config_generation.set(generation);
+    }
+
     /// A configuration was taken, at the start or by a reload.
-    pub fn configured(&self, generation: u64, at: SystemTime) {
+    pub fn reloaded(&self, at: SystemTime) {
         child(&self.families.config_reloads, &["success"]).inc();
         self.families.config_last_reload_successful.set(1);
         self.families
             .config_last_reload_success_timestamp
             .set(timestamp(at));
-        self.families
-            .config_generation
-            .set(i64::try_from(generation).unwrap_or(i64::MAX));
     }
 
-    /// A reload was refused; the old configuration goes on.
+    /// What was refused last has been mended, and no reload was needed for it.
+    pub fn configuration_mended(&self) {
+        self.families.config_last_reload_successful.set(1);
+    }
+
+    /// A configuration, or a file beside it, was refused; what was in force goes on.
     pub fn configuration_refused(&self) {
         child(&self.families.config_reloads, &["failure"]).inc();
         self.families.config_last_reload_successful.set(0);

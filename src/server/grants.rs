@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use super::{
     control::Refused,
     house::House,
-    reload::{No, declare},
+    reload::No,
     temporary::{Given, Joined, join},
 };
 use crate::{
@@ -249,13 +249,7 @@ impl House {
         joined.tell_lapses();
         let policy = self.next_policy(rules.clone());
         let generation = policy.generation();
-        let meters = &self.gateway.meters;
-        declare(meters, policy.origins(), &self.lock().settings);
-        meters.configured(generation, SystemTime::now());
-        self.standing
-            .send_modify(|standing| standing.policy = Arc::clone(&policy));
-        self.gateway
-            .forget_origins(|name| policy.origin(name).is_some());
+        self.put_in_force(&policy, None);
         Ok(generation)
     }
 

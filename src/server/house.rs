@@ -18,6 +18,7 @@ use super::{
     lookout::Observing,
     names::Names,
     people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
+    reload::declare,
     source::Source,
     status::{HostLine, ListenerStatus, Status, figures, rfc3339},
     temporary::Book,
@@ -26,8 +27,8 @@ use super::{
 };
 use crate::{
     config::{Limits, Settings, Texts},
-    net::DoorTls,
-    policy::Claim,
+    net::{ClientTrust, DoorTls},
+    policy::{Claim, Policy},
     session::{AUDIT, Gateway, Standing},
 };
 
@@ -219,6 +220,21 @@ impl House {
             tracing::info!(target: AUDIT, event = "ban_lifted", source, by);
         }
         found
+    }
+
+    /// Puts a policy in force, and with it whom we believe of clients where that is another. Live sessions decide again.
+    ///
+    /// What holds beside it is in place by then, so that a session that sees the policy finds the rest.
+    pub(super) fn put_in_force(&self, policy: &Arc<Policy>, trust: Option<Arc<ClientTrust>>) {
+        declare(&self.gateway.meters, policy, &self.lock().settings);
+        self.standing.send_modify(|standing| {
+            standing.policy = Arc::clone(policy);
+            if let Some(trust) = trust {
+                standing.trust = trust;
+            }
+        });
+        self.gateway
+            .forget_origins(|name| policy.origin(name).is_some());
     }
 
     /// For the service manager's status.

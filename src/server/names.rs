@@ -98,8 +98,7 @@ impl House {
             generation = policy.generation(),
             "live sessions are decided again"
         );
-        self.standing
-            .send_modify(|standing| standing.policy = policy);
+        self.put_in_force(&policy, None);
     }
 }
 

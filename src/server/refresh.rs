@@ -94,6 +94,15 @@ impl Read {
             loaded: known.lists(),
         }
     }
+
+    /// Nothing of it is to be refused for itself.
+    const fn is_whole(&self) -> bool {
+        self.clients.is_ok()
+            && self.certificates.is_ok()
+            && self.upstream.is_ok()
+            && self.accounts.is_ok()
+            && self.loaded.is_ok()
+    }
 }
 
 impl Known {
@@ -114,6 +123,7 @@ impl House {
         let (settings, believed) = (known.settings.clone(), Arc::clone(&known.clients));
         let read = spawn_blocking(move || Read::of(&known, SystemTime::now())).await;
         let Ok(read) = read else { return };
+        let whole = read.is_whole();
         let upstream = self.good(read.upstream);
         let ways = self.doors.iter().zip(upstream.into_iter().flatten());
         for (door, tls) in ways {
@@ -128,7 +138,11 @@ impl House {
             self.show(certificates, &clients);
         }
         let loaded = self.good(read.loaded).flatten();
-        let renewed = loaded.and_then(|loaded| self.rehearsed(loaded));
+        let rehearsed = loaded.map(|loaded| self.rehearsed(loaded)).transpose();
+        if whole && rehearsed.is_ok() && self.lock().problem.is_none() {
+            self.gateway.meters.configuration_mended();
+        }
+        let renewed = self.good(rehearsed).flatten();
         let (policy, texts) = match renewed {
             Some((policy, texts)) => (policy, Some(texts)),
             None if Arc::ptr_eq(&clients, &believed) => return,
@@ -137,28 +151,34 @@ impl House {
                 (self.next_policy(rules), None)
             }
         };
-        self.announce(policy, clients);
+        if let Some(texts) = &texts {
+            self.lock().texts = Arc::clone(texts);
+        }
+        tracing::info!(
+            target: AUDIT,
+            event = "files_in_force",
+            generation = policy.generation(),
+            "live sessions are decided again"
+        );
+        self.put_in_force(&policy, Some(clients));
         if let Some(texts) = texts {
-            self.lock().texts = Arc::clone(&texts);
             self.keep(settings.state_dir, texts).await;
         }
     }
 
     /// The policy with other addresses, if the allowlist's own tests agree to it.
-    fn rehearsed(&self, loaded: Loaded) -> Option<(Arc<Policy>, Arc<Texts>)> {
+    fn rehearsed(&self, loaded: Loaded) -> Result<(Arc<Policy>, Arc<Texts>), String> {
         let now = SystemTime::now();
         let joined = join(loaded.rules, self.temporary.all(), now);
         joined.tell_lapses();
         let policy = self.next_policy(joined.rules);
         let failed = policy.rehearse(now).len();
-        let tried = if failed == 0 {
-            Ok((policy, Arc::new(loaded.texts)))
-        } else {
-            Err(format!(
+        if failed > 0 {
+            return Err(format!(
                 "with the changed lists {failed} tests of the allowlist fail: doorward check"
-            ))
-        };
-        self.good(tried)
+            ));
+        }
+        Ok((policy, Arc::new(loaded.texts)))
     }
 
     fn known(&self) -> Known {
@@ -188,22 +208,6 @@ impl House {
         }
         self.tls.send_replace(Arc::clone(&certificates.tls));
         self.lock().certificates = certificates;
-    }
-
-    fn announce(&self, policy: Arc<Policy>, clients: Arc<ClientTrust>) {
-        let generation = policy.generation();
-        let meters = &self.gateway.meters;
-        meters.configured(generation, SystemTime::now());
-        tracing::info!(
-            target: AUDIT,
-            event = "files_in_force",
-            generation,
-            "live sessions are decided again"
-        );
-        self.standing.send_modify(|standing| {
-            standing.policy = policy;
-            standing.trust = clients;
-        });
     }
 
     fn good<T>(&self, read: Result<T, impl Display>) -> Option<T> {

@@ -1,7 +1,6 @@
 //! The configuration in force, and how another takes its place: whole, or not at all. Floor 4.
 
 use std::{
-    collections::HashSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -139,8 +138,8 @@ impl House {
         let origins = policy.origins().len();
         let certificates = made.certificates.clone();
         let of_accounts = made.accounts.warnings.clone();
-        let live = self.swap(&policy, &settings, made);
-        self.gateway.meters.configured(generation, now);
+        let trust = Arc::clone(&made.clients);
+        self.put_beside(&settings, made);
         let (state_dir, texts) = (settings.state_dir.clone(), Arc::new(texts));
         *self.lock() = InForce {
             settings,
@@ -150,6 +149,10 @@ impl House {
             source: self.source.to_string(),
             problem: None,
         };
+        // before the origins that are gone are forgotten, and their sessions with them
+        let live = self.sessions();
+        self.put_in_force(&policy, Some(trust));
+        self.gateway.meters.reloaded(now);
         let _told = spawn_blocking(move || book.keep_or_tell(given)).await;
         self.keep(state_dir, texts).await;
         let (decided_again, revoked) = self.count_since(decided, revoked, live).await;
@@ -181,14 +184,9 @@ impl House {
         })
     }
 
-    /// Puts everything in force; the policy last, so that a session that sees it finds the rest in place. Tells how many
-    /// sessions will decide again.
-    fn swap(&self, policy: &Arc<Policy>, settings: &Settings, made: Made) -> u64 {
-        let meters = &self.gateway.meters;
-        // before the origins that are gone are forgotten, and their sessions with them
-        let live = self.sessions();
-        declare(meters, policy.origins(), settings);
-        refresh::tell_ends(meters, &made.certificates, &made.clients);
+    /// Puts in force what holds beside the policy, which comes after it.
+    fn put_beside(&self, settings: &Settings, made: Made) {
+        refresh::tell_ends(&self.gateway.meters, &made.certificates, &made.clients);
         self.tls.send_replace(Arc::clone(&made.certificates.tls));
         self.limits.send_replace(settings.limits);
         self.logging.level(settings.log.level);
@@ -199,17 +197,6 @@ impl House {
             door.believe(accounts);
             door.put_in_force(Arc::clone(listener));
         }
-        self.standing.send_modify(|standing| {
-            standing.policy = Arc::clone(policy);
-            standing.trust = made.clients;
-        });
-        let names: HashSet<&str> = policy
-            .origins()
-            .iter()
-            .map(|origin| &*origin.name)
-            .collect();
-        self.gateway.forget_origins(|name| names.contains(name));
-        live
     }
 
     /// How many sessions have decided again since, and how many of them that ended: as soon as all have, or after a moment.
@@ -241,9 +228,10 @@ impl House {
     }
 }
 
-/// Tells the meters whom they count, and what they call far.
-pub(super) fn declare(meters: &Meters, origins: &[Arc<Origin>], settings: &Settings) {
-    meters.declare(&declared(origins, settings));
+/// Tells the meters which policy is in force, whom they count, and what they call far.
+pub(super) fn declare(meters: &Meters, policy: &Policy, settings: &Settings) {
+    meters.generation(policy.generation());
+    meters.declare(&declared(policy.origins(), settings));
     meters.set_bands(bands(&settings.distances));
 }
 

@@ -97,9 +97,9 @@ pub(super) async fn open(
     let (temporary, rules) = join_temporary(&settings.state_dir, loaded.rules, now);
     let (names, asking) = Names::begin(&rules, &settings.resolver).await;
     let policy = Policy::new(rules, &names.hosts(), FIRST_GENERATION);
-    declare(&meters, policy.origins(), &settings);
+    declare(&meters, &policy, &settings);
     refresh::tell_ends(&meters, &made.certificates, &made.clients);
-    meters.configured(FIRST_GENERATION, now);
+    meters.reloaded(now);
     let in_use = if problem.is_some() {
         meters.configuration_refused();
         format!("the last good copy of {source}, which has errors")

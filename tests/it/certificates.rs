@@ -215,11 +215,15 @@ fn a_list_that_cannot_be_read_leaves_the_last_good_one_in_force() {
         psql(&old, WHO).failed();
     }
     assert!(gateway.refused("certificate_revoked") >= 3.0);
+    gateway.until_metric("doorward_config_last_reload_successful", &[], 0.0);
     fs::write(ca.list(), good).unwrap();
     ca.revoke("shop.example.com");
     wait_until("the next good list is taken in", || {
         (!psql(&shop, WHO).status.success()).then_some(())
     });
+    gateway.until_metric("doorward_config_last_reload_successful", &[], 1.0);
+    let reloads = gateway.metric("doorward_config_reloads_total", &[("result", "success")]);
+    assert!((reloads - 1.0).abs() < 1e-9, "of the start: {reloads}");
 }
 
 #[test]

@@ -34,3 +34,17 @@ fn a_host_comes_in_from_where_dns_says_and_its_session_ends_when_that_changes() 
     assert!(status.stdout.contains(HOST), "{status:?}");
     drop(session);
 }
+
+#[test]
+fn an_answer_of_dns_is_a_generation_of_its_own_and_no_reload() {
+    let dns = Dns::new();
+    dns.says(HOST, &["127.0.0.1"], 30);
+    let gateway = Gateway::start(&Postgres::shared().address(), &policy(&dns));
+    dns.says(HOST, &["127.0.0.66"], 30);
+    // the reload's own, and that of what it has asked for
+    gateway.reload(&policy(&dns));
+    gateway.until_metric("doorward_config_generation", &[], 3.0);
+    let taken = [("result", "success")];
+    let reloads = gateway.metric("doorward_config_reloads_total", &taken);
+    assert!((reloads - 2.0).abs() < 1e-9, "with the start: {reloads}");
+}

@@ -93,6 +93,26 @@ fn who_is_given_an_origin_comes_in_and_does_after_a_restart() {
 }
 
 #[test]
+fn what_is_given_and_taken_back_is_no_reload() {
+    let gateway = gateway(NOBODY);
+    let told = || {
+        let of = |name| gateway.metric(name, &[]);
+        let success = [("result", "success")];
+        let count = gateway.metric("doorward_config_reloads_total", &success);
+        let at = of("doorward_config_last_reload_success_timestamp_seconds");
+        (count.to_bits(), at.to_bits())
+    };
+    let before = told();
+    // the time has whole seconds
+    thread::sleep(Duration::from_millis(1_100));
+    let name = allow(&gateway, "1h");
+    gateway.until_metric("doorward_config_generation", &[], 2.0);
+    gateway.command(&["revoke", &name]).worked();
+    gateway.until_metric("doorward_config_generation", &[], 3.0);
+    assert_eq!(told(), before);
+}
+
+#[test]
 fn it_ends_by_itself_and_takes_its_session_with_it() {
     let gateway = gateway(NOBODY);
     allow(&gateway, "3s");
