@@ -21,7 +21,7 @@ soak:       # what takes minutes: ten million random decisions; generated logins
 	cargo test --locked --lib -- --ignored soak_
 	cargo test --locked --test it -- --ignored --nocapture soak_
 
-fuzz:       # every target for a while; CONTRIBUTING.md says what it needs
+fuzz:       # every target for a while; installs cargo-fuzz where it is missing
 	tests/fuzz/run
 
 bench:
