@@ -35,7 +35,7 @@ pub(super) fn own_certificate(settings: &Settings) -> Option<Fingerprint> {
     identity.fingerprint()
 }
 
-/// That a certificate ends soon; afterwards `what` happens.
+/// That a certificate ends soon.
 pub(super) fn ending(
     code: &'static str,
     whose: &str,

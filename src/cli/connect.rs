@@ -367,7 +367,7 @@ impl Advice {
     }
 }
 
-/// Where the papers put our CA's certificate.
+/// Where the documentation tells clients to store our CA's certificate.
 const OUR_CA: &str = "/etc/ssl/doorward-ca.crt";
 
 /// Where Debian has those of the public CAs.

@@ -1,4 +1,4 @@
-//! The commands. Floor 5: the clap types, and one file per command.
+//! The commands. Floor 5: the clap types, and each command in a file of its name.
 //!
 //! A command writes through the [`Output`] it is given and returns an [`Exit`]; only `main` exits.
 

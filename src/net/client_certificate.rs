@@ -155,8 +155,8 @@ impl ClientCertVerifier for AsksForAny {
     }
 }
 
-/// Whether webpki cannot read it, as with version 1: then no CA vouches for it either (`client_trust` asks the same), and whose key
-/// it bears is all one. A client that has no other and needs none is not put out for it.
+/// Whether webpki cannot read it, as with version 1: then no CA vouches for it either (`client_trust` asks the same). Whose key it
+/// holds does not matter; a client without another certificate that needs none is still admitted.
 fn proves_nothing(certificate: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(certificate).is_err()
 }

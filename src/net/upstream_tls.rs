@@ -41,10 +41,10 @@ pub struct UpstreamTls {
 /// How TLS with a PostgreSQL server begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Negotiation {
-    /// It is asked for it in clear.
+    /// The server is asked for it in clear (`SSLRequest`).
     #[default]
     Request,
-    /// Without a word. PostgreSQL 17 and later.
+    /// The handshake is the first that the server hears: PostgreSQL 17 and later.
     Direct,
 }
 
@@ -198,7 +198,7 @@ impl Fingerprint {
         Self::of_bytes(certificate)
     }
 
-    /// Of anything, a public key (DER) among others.
+    /// The digest of any bytes, a public key (DER) for one.
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, bytes).as_ref());

@@ -129,8 +129,7 @@ pub struct Cancelled<'a> {
     pub address: IpAddr,
 }
 
-/// Whether a session is to begin, or is there and is decided again: that one may live on answers of DNS that are too old to let
-/// another in.
+/// New: being admitted. Live: decided again; may rely on DNS answers too old to admit a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Age {
     New,

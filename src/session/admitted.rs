@@ -121,7 +121,8 @@ impl LoggedIn {
         }
     }
 
-    /// To the end of the session, and its line in the log. Not an `async fn`: that would hold what it is made of beside it.
+    /// Relays to the end of the session and writes its line in the log. Not an `async fn`: its future would hold `self` beside the
+    /// relay that is made of it.
     pub(super) fn relay(self) -> impl Future<Output = ()> + Send {
         let line = Line {
             origin: self.attendance,

@@ -67,7 +67,7 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
                 Some(prospect) if prospect.claim().replication.is_some() => {
                     becomes(relay, prospect);
                 }
-                // the session is that when the server has said yes
+                // takes effect only after the server's OK
                 pending => agreed.prospect = pending,
             }
             None

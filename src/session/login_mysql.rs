@@ -180,7 +180,7 @@ pub(super) const fn needed<'a>(
 }
 
 impl Agreed {
-    /// By which commands are read.
+    /// How the session's commands are read.
     pub(super) const fn reading(&self) -> Reading {
         Reading {
             capabilities: self.capabilities,

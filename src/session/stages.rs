@@ -112,7 +112,7 @@ pub(super) struct Allowed {
     pub(super) guest: Guest,
 }
 
-/// What a client wants that has opened its mouth.
+/// What the client asked for once its opening was read.
 pub(super) enum Knock {
     Session(Greeted),
     Cancel(Cancelling),
@@ -293,7 +293,7 @@ impl Identified {
             let refused = self.guest.refused(Refusal::Unrecorded, Some(self.claim));
             return Err(refused.tell(self.client, self.opening).await);
         }
-        // heard to be told so, or banned since it came
+        // banned since it came, or let this far only to be told of its ban
         let source = Source::of(visit.address);
         if !self.guest.shortlist.is_mentioned() && visit.gateway.bans.holds(source, Instant::now())
         {

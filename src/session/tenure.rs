@@ -292,11 +292,12 @@ impl Tenure {
 
     /// The session is now what it was considered as. Tells whether it belongs to other meters.
     ///
-    /// While the server was asked, the policy may have changed, and been asked of the session as it was: then it is asked again.
+    /// The policy may have changed while the server was asked, and the session have been decided as it was before: then it is
+    /// decided once more.
     pub(super) fn adopt(&mut self, prospect: Prospect) -> bool {
         let in_force = self.notice.standing.borrow().policy.generation();
         self.overtaken = prospect.permit.generation() != in_force;
-        // judged again meanwhile, it is what it is now
+        // the certificate may have been judged again meanwhile: the newer judgement counts
         self.held.claim = Arc::new(Claim {
             certificate: self.held.claim.certificate.clone(),
             ..prospect.claim

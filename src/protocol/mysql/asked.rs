@@ -124,7 +124,7 @@ const CHANGE_USER: u8 = 0x11;
 const BINLOG_DUMP: u8 = 0x12;
 const REGISTER_SLAVE: u8 = 0x15;
 const BINLOG_DUMP_GTID: u8 = 0x1e;
-/// Of none, in one set.
+/// No query attributes: `parameter_count` 0, `parameter_set_count` 1.
 const NO_ATTRIBUTES: [u8; 2] = [0, 1];
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ pub(super) enum Mediation {
     Open,
 }
 
-/// The plugins that more has to be known of than that they are passed on.
+/// Plugins whose exchange the gateway must understand; others are relayed unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plugin {
     CachingSha2,

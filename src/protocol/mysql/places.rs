@@ -6,7 +6,7 @@ pub(super) enum Saying {
     Nothing,
     /// The command to which the last answer is owed.
     Command,
-    /// A command without an answer, or what it says in a stream.
+    /// A command without an answer, or a packet of a stream that goes on.
     Aside,
     LongData,
     /// The statement that the long data are for is still to come.

@@ -2,7 +2,7 @@
 //!
 //! For a closer look at a session, which may begin between any two commands. A statement that was prepared before is not known
 //! then, and counts as one of which nothing is known. What is no command is told by its sequence id, which is good enough for
-//! figures; who a session is, is none of them. (MySQL internals, *Command Phase*.)
+//! figures; they never decide which user a session has. (MySQL internals, *Command Phase*.)
 
 use std::{collections::HashMap, hash::RandomState};
 
@@ -205,7 +205,7 @@ impl Statements {
         };
     }
 
-    /// A payload is.
+    /// The payload in progress has ended.
     fn is_over(&mut self, on: &mut impl FnMut(Statement)) {
         match std::mem::replace(&mut self.part, Part::Rest) {
             Part::Query(text) => on(text.end()),
