@@ -163,7 +163,10 @@ const LONGEST_ECHO: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{policy::Reason, session::references::References};
+    use crate::{
+        policy::Reason,
+        session::references::{References, Told},
+    };
 
     fn source(address: &str) -> Source {
         Source::of(address.parse().unwrap())
@@ -199,7 +202,7 @@ mod tests {
         let references = References::default();
         let address = "10.0.0.1".parse().unwrap();
         for user in ["app", "web"] {
-            let reference = references.of("pg", address, Some(user), Reason::NoOrigin);
+            let reference = references.of(Told::sample(address, user, Reason::NoOrigin));
             assert!(lines.take(Source::of(address), Some(reference), now));
             assert!(!lines.take(Source::of(address), Some(reference), now));
         }
@@ -211,8 +214,8 @@ mod tests {
         let mut echoes = Echoes::default();
         let references = References::default();
         let address = "192.0.2.7".parse().unwrap();
-        let refusal = references.of("pg", address, Some("app"), Reason::UserNotAllowed);
-        let other = references.of("pg", address, Some("app"), Reason::TlsRequired);
+        let refusal = references.of(Told::sample(address, "app", Reason::UserNotAllowed));
+        let other = references.of(Told::sample(address, "app", Reason::TlsRequired));
         let rtt = Duration::from_millis(100);
         assert!(!echoes.repeats(refusal, rtt, now));
         echoes.remember(refusal, now);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Door, Gateway,
     cancel::stop_statement,
-    references::{Happened, Reference},
+    references::{Happened, Reference, Told},
     refusal::{self, Names},
     seats::Seat,
     table::{Owner, Registration},
@@ -84,18 +84,14 @@ impl Held {
     /// What the session is told at its end.
     pub(super) fn farewell(&self, revocation: &Revocation) -> Words {
         let (denial, reference) = (&revocation.denial, self.reference(revocation));
-        let sentence = match revocation.by {
-            By::Policy => denial.reason.sentence(),
-            By::Length => "it has lasted as long as its origin lets sessions last",
-            By::Operator => "the operator has ended it",
-        };
+        let sentence = sentence(revocation);
         let happened = Happened {
             listener: &self.door.settings.name,
             address: self.claim.address,
             claim: Some(&self.claim),
             reason: denial.reason,
             rule: denial.rule.as_ref(),
-            cause: format!("session ended: {sentence}"),
+            cause: cause(revocation),
             mentioned: true,
         };
         let references = &self.gateway.references;
@@ -105,13 +101,25 @@ impl Held {
 
     /// What ties those words to the line in the log.
     pub(super) fn reference(&self, revocation: &Revocation) -> Reference {
-        let (address, user) = (self.claim.address, self.claim.user.as_str());
-        let reason = revocation.denial.reason;
-        let listener = &self.door.settings.name;
-        self.gateway
-            .references
-            .of(listener, address, Some(user), reason)
+        let (listener, claim) = (&self.door.settings.name, &*self.claim);
+        let cause = cause(revocation);
+        let no = (revocation.denial.reason, cause.as_str());
+        let told = Told::of(listener, claim.address, Some(claim), no);
+        self.gateway.references.of(told)
     }
+}
+
+/// Why a session is ended, for the client.
+const fn sentence(revocation: &Revocation) -> &'static str {
+    match revocation.by {
+        By::Policy => revocation.denial.reason.sentence(),
+        By::Length => "it has lasted as long as its origin lets sessions last",
+        By::Operator => "the operator has ended it",
+    }
+}
+
+fn cause(revocation: &Revocation) -> String {
+    format!("session ended: {}", sentence(revocation))
 }
 
 pub(super) fn meters(gateway: &Gateway, door: &Door, permit: &Permit) -> Arc<OriginMeters> {

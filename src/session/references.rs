@@ -15,7 +15,7 @@ use std::{
 
 use crate::policy::{Claim, Reason};
 
-/// Eight characters: the same for the same source, user and reason as long as they are remembered.
+/// Eight characters: the same for the same [`Told`] as long as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Reference([u8; 8]);
 
@@ -37,7 +37,20 @@ pub struct KeptRefusal {
     pub times: u64,
 }
 
-/// What a refusal is remembered by.
+/// What tells one refusal from another: all that the client's words depend on, and all that the operator is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Told<'a> {
+    /// Its policy decides by it, too.
+    pub(super) listener: &'a str,
+    pub(super) address: IpAddr,
+    pub(super) user: Option<&'a str>,
+    pub(super) database: Option<&'a str>,
+    pub(super) reason: Reason,
+    /// The log's own sentence.
+    pub(super) cause: &'a str,
+}
+
+/// What is remembered of a refusal.
 pub(super) struct Happened<'a> {
     pub(super) listener: &'a Arc<str>,
     pub(super) address: IpAddr,
@@ -65,27 +78,15 @@ struct Kept {
 }
 
 impl References {
-    /// The reference of a refusal: of a listener, whose policy decides by it, too. One that is remembered for another refusal is
-    /// not given out again.
-    pub(super) fn of(
-        &self,
-        listener: &str,
-        address: IpAddr,
-        user: Option<&str>,
-        reason: Reason,
-    ) -> Reference {
+    /// The reference of a refusal. One that is remembered for another is not given out again.
+    pub(super) fn of(&self, told: Told<'_>) -> Reference {
         let kept = self.lock();
         let free = |reference: &Reference| {
             kept.by_reference
                 .get(reference)
-                .is_none_or(|kept| kept.is_of(listener, address, user, reason))
+                .is_none_or(|kept| kept.told() == told)
         };
-        let made = |salt: u8| {
-            Reference::of(
-                self.hasher
-                    .hash_one((listener, address, user, reason, salt)),
-            )
-        };
+        let made = |salt: u8| Reference::of(self.hasher.hash_one((told, salt)));
         (0..u8::MAX)
             .map(made)
             .find(free)
@@ -107,7 +108,6 @@ impl References {
                 kept.last = now;
                 kept.claim = happened.claim.cloned().map(Arc::new);
                 kept.rule = happened.rule.map(Arc::clone);
-                kept.cause = happened.cause;
             }
             Entry::Vacant(entry) => {
                 entry.insert(KeptRefusal {
@@ -162,9 +162,46 @@ impl References {
 }
 
 impl KeptRefusal {
-    fn is_of(&self, listener: &str, address: IpAddr, user: Option<&str>, reason: Reason) -> bool {
-        let kept_user = self.claim.as_ref().map(|claim| claim.user.as_str());
-        (&*self.listener, self.address, kept_user, self.reason) == (listener, address, user, reason)
+    fn told(&self) -> Told<'_> {
+        let claim = self.claim.as_deref();
+        Told::of(
+            &self.listener,
+            self.address,
+            claim,
+            (self.reason, &self.cause),
+        )
+    }
+}
+
+impl<'a> Told<'a> {
+    /// Of a connection that came so far.
+    pub(super) fn of(
+        listener: &'a str,
+        address: IpAddr,
+        claim: Option<&'a Claim>,
+        (reason, cause): (Reason, &'a str),
+    ) -> Self {
+        Self {
+            listener,
+            address,
+            user: claim.map(|claim| claim.user.as_str()),
+            database: claim.and_then(|claim| claim.database.as_deref()),
+            reason,
+            cause,
+        }
+    }
+
+    /// A refusal by the policy, for tests.
+    #[cfg(test)]
+    pub(super) const fn sample(address: IpAddr, user: &'a str, reason: Reason) -> Self {
+        Self {
+            listener: "pg",
+            address,
+            user: Some(user),
+            database: Some("shop"),
+            reason,
+            cause: "",
+        }
     }
 }
 
@@ -208,14 +245,24 @@ mod tests {
 
     fn keep(references: &References, user: &str, mentioned: bool) -> Reference {
         let claim = samples::claim("pg", "192.0.2.7", user);
-        let reference = references.of("pg", address(), Some(user), Reason::NoOrigin);
+        keep_of(
+            references,
+            &claim,
+            "no origin names this address",
+            mentioned,
+        )
+    }
+
+    fn keep_of(references: &References, claim: &Claim, cause: &str, mentioned: bool) -> Reference {
+        let no = (Reason::NoOrigin, cause);
+        let reference = references.of(Told::of("pg", address(), Some(claim), no));
         let happened = Happened {
             listener: &claim.listener,
             address: claim.address,
-            claim: Some(&claim),
+            claim: Some(claim),
             reason: Reason::NoOrigin,
             rule: None,
-            cause: "no origin names this address".to_owned(),
+            cause: cause.to_owned(),
             mentioned,
         };
         references.keep(reference, happened, SystemTime::now());
@@ -225,12 +272,44 @@ mod tests {
     #[test]
     fn the_same_refusal_has_the_same_reference_and_another_has_another() {
         let references = References::default();
-        let of = |user, reason| references.of("pg", address(), Some(user), reason);
+        let of = |user, reason| references.of(Told::sample(address(), user, reason));
         assert_eq!(of("app", Reason::NoOrigin), of("app", Reason::NoOrigin));
         assert_ne!(of("app", Reason::NoOrigin), of("web", Reason::NoOrigin));
         assert_ne!(of("app", Reason::NoOrigin), of("app", Reason::Expired));
-        let elsewhere = references.of("my", address(), Some("app"), Reason::NoOrigin);
-        assert_ne!(of("app", Reason::NoOrigin), elsewhere);
+        let app = Told::sample(address(), "app", Reason::NoOrigin);
+        for other in [
+            Told {
+                listener: "my",
+                ..app
+            },
+            Told {
+                database: Some("hr"),
+                ..app
+            },
+            Told {
+                cause: "malformed opening: a user name is missing",
+                ..app
+            },
+        ] {
+            assert_ne!(references.of(app), references.of(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_reference_was_given_for_is_what_it_is_found_by() {
+        let references = References::default();
+        let mut claim = samples::claim("pg", "192.0.2.7", "app");
+        let mut kept = Vec::new();
+        for (database, cause) in [("hr", "one"), ("shop_app", "one"), ("hr", "another")] {
+            claim.database = Some(database.to_owned());
+            let reference = keep_of(&references, &claim, cause, true);
+            kept.push((reference, database, cause));
+        }
+        for (reference, database, cause) in kept {
+            let found = references.look_up(&reference.to_string()).unwrap();
+            assert_eq!(found.claim.unwrap().database.as_deref(), Some(database));
+            assert_eq!((found.cause.as_str(), found.times), (cause, 1));
+        }
     }
 
     #[test]
@@ -267,7 +346,8 @@ mod tests {
     #[test]
     fn a_reference_that_is_remembered_for_another_refusal_is_not_given_out() {
         let references = References::default();
-        let first = references.of("pg", address(), Some("app"), Reason::NoOrigin);
+        let app = Told::sample(address(), "app", Reason::NoOrigin);
+        let first = references.of(app);
         // as if another refusal had come to the same eight characters
         let claim = samples::claim("pg", "192.0.2.8", "eva");
         let happened = Happened {
@@ -280,12 +360,9 @@ mod tests {
             mentioned: true,
         };
         references.keep(first, happened, SystemTime::now());
-        let second = references.of("pg", address(), Some("app"), Reason::NoOrigin);
+        let second = references.of(app);
         assert_ne!(first, second);
-        assert_eq!(
-            second,
-            references.of("pg", address(), Some("app"), Reason::NoOrigin)
-        );
+        assert_eq!(second, references.of(app));
     }
 
     #[test]

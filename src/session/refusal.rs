@@ -290,7 +290,7 @@ const fn mend(reason: Reason, protocol: Protocol) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::references::References;
+    use crate::session::references::{References, Told};
     use proptest::prelude::*;
 
     fn address() -> IpAddr {
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_password_in_clear_is_the_servers_doing_and_not_the_clients() {
         let refusal = Refusal::Cleartext;
-        let reference = References::default().of("pg", address(), Some("app"), refusal.reason());
+        let reference = References::default().of(Told::sample(address(), "app", refusal.reason()));
         let words = explained(
             (&refusal, refusal.sentence()),
             Names::default(),
@@ -318,7 +318,8 @@ mod tests {
 
     #[test]
     fn a_known_client_is_told_its_address_what_failed_and_the_reference() {
-        let reference = References::default().of("pg", address(), Some("app"), Reason::TlsRequired);
+        let reference =
+            References::default().of(Told::sample(address(), "app", Reason::TlsRequired));
         let names = Names {
             user: Some("app"),
             database: Some("shop"),
@@ -339,7 +340,7 @@ mod tests {
     fn a_stranger_reads_the_same_whatever_the_reason() {
         let references = References::default();
         let text = |reason| {
-            let reference = references.of("pg", address(), Some("app"), reason);
+            let reference = references.of(Told::sample(address(), "app", reason));
             let words = constant(Names::default(), reference);
             words.message.replace(&reference.to_string(), "")
         };
@@ -352,7 +353,7 @@ mod tests {
             let names = Names { user: Some(&user), database: Some(&database) };
             let references = References::default();
             for reason in [Reason::NoOrigin, Reason::TlsRequired, Reason::ExclusiveUser, Reason::UserNotAllowed] {
-                let reference = references.of("pg", address(), Some(&user), reason);
+                let reference = references.of(Told::sample(address(), &user, reason));
                 for words in [
                     explained((&denied(reason), reason.sentence()), names, address(), Protocol::Postgres, reference),
                     constant(names, reference),

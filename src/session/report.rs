@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, time::Instant};
 use super::{
     AUDIT,
     gate::{Pass, Source},
-    references::{Happened, Reference},
+    references::{Happened, Reference, Told},
     refusal::{self, Names, Refusal},
     stages::Visit,
     tenure::Tenure,
@@ -29,6 +29,10 @@ pub(super) struct Refused {
     claim: Option<Claim>,
     /// The origin that had admitted it, where the no came later.
     origin: Option<Arc<str>>,
+    /// What is wrong with a certificate that proves nothing, whatever it says.
+    fault: Option<String>,
+    /// The log's own sentence.
+    cause: String,
     reference: Reference,
     /// Whether it is only the second half of one, see [`Echoes`](super::budget::Echoes); `None` until it is remembered.
     echo: Option<bool>,
@@ -43,19 +47,20 @@ impl Refused {
         refusal: Refusal,
         claim: Option<Claim>,
     ) -> Self {
-        let user = claim.as_ref().map(|claim| claim.user.as_str());
-        let reference = visit.gateway.references.of(
-            &visit.door.settings.name,
-            visit.address,
-            user,
-            refusal.reason(),
-        );
+        let claimed = claim.as_ref();
+        let fault = claimed.and_then(|claim| fault(&visit, &refusal, claim));
+        let cause = fault.clone().unwrap_or_else(|| refusal.to_string());
+        let (listener, no) = (&visit.door.settings.name, (refusal.reason(), &*cause));
+        let told = Told::of(listener, visit.address, claimed, no);
+        let reference = visit.gateway.references.of(told);
         Self {
             visit,
             refusal,
             shortlist,
             claim,
             origin: None,
+            fault,
+            cause,
             reference,
             echo: None,
             pass: None,
@@ -128,25 +133,6 @@ impl Refused {
         self.shortlist.is_some_and(Shortlist::is_mentioned) || vouched()
     }
 
-    /// What is wrong with a certificate that proves nothing, whatever it says.
-    fn fault(&self) -> Option<String> {
-        if self.refusal.reason() != Reason::CertificateMismatch {
-            return None;
-        }
-        let shown = self.claim.as_ref()?.certificate.as_ref()?;
-        // of what could not be read nothing is kept
-        shown.chain.first()?;
-        let chain: Vec<_> = shown.chain.iter().map(|der| der[..].into()).collect();
-        let trust = Arc::clone(&self.visit.gateway.standing.borrow().trust);
-        let fault = trust.fault(&chain, SystemTime::now())?;
-        Some(format!("the client's certificate {fault}"))
-    }
-
-    /// The log's own sentence.
-    fn cause(&self) -> String {
-        self.fault().unwrap_or_else(|| self.refusal.to_string())
-    }
-
     /// Reason and mend go to those who are known; everybody else gets one constant text.
     fn words(&self) -> Words {
         let protocol = self.visit.door.settings.protocol;
@@ -174,10 +160,9 @@ impl Refused {
                     self.reference,
                 )
             };
-            self.fault().map_or_else(
-                || explained(self.refusal.sentence()),
-                |fault| explained(&fault),
-            )
+            self.fault
+                .as_deref()
+                .map_or_else(|| explained(self.refusal.sentence()), explained)
         } else {
             refusal::constant(names, self.reference)
         }
@@ -208,7 +193,7 @@ impl Refused {
                 claim: self.claim.as_ref(),
                 reason: self.refusal.reason(),
                 rule: self.refusal.rule().or(self.origin.as_ref()),
-                cause: self.cause(),
+                cause: self.cause.clone(),
                 mentioned: known,
             };
             let references = &visit.gateway.references;
@@ -229,7 +214,7 @@ impl Refused {
         let reason = self.refusal.reason();
         let allowed = reason == Reason::Allowed;
         let origin = self.origin();
-        let (known, cause) = (self.is_known(), self.cause());
+        let known = self.is_known();
         // a stranger's nearest miss is no doing of that origin's
         let counted = origin.filter(|_| known || allowed);
         let meters = &visit.gateway.meters;
@@ -266,9 +251,23 @@ impl Refused {
             generation = visit.gateway.standing.borrow().policy.generation(),
             ms = millis(visit.since),
             rule = self.refusal.rule().map(Arc::as_ref),
-            cause,
+            cause = self.cause,
         );
     }
+}
+
+/// What is wrong with a certificate that proves nothing, whatever it says.
+fn fault(visit: &Visit, refusal: &Refusal, claim: &Claim) -> Option<String> {
+    if refusal.reason() != Reason::CertificateMismatch {
+        return None;
+    }
+    let shown = claim.certificate.as_ref()?;
+    // of what could not be read nothing is kept
+    shown.chain.first()?;
+    let chain: Vec<_> = shown.chain.iter().map(|der| der[..].into()).collect();
+    let trust = Arc::clone(&visit.gateway.standing.borrow().trust);
+    let fault = trust.fault(&chain, SystemTime::now())?;
+    Some(format!("the client's certificate {fault}"))
 }
 
 /// Counts and logs a command that was refused to a session that goes on, or ends by it. Gives what the client is told: that it
@@ -278,15 +277,16 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
     let reason = refusal.reason();
     let origin = tenure.held.permit.name();
     let listener = &*door.settings.name;
-    let user = Some(claim.user.as_str());
-    let reference = gateway.references.of(listener, claim.address, user, reason);
+    let cause = refusal.to_string();
+    let told = Told::of(listener, claim.address, Some(claim), (reason, &cause));
+    let reference = gateway.references.of(told);
     let happened = Happened {
         listener: &door.settings.name,
         address: claim.address,
         claim: Some(claim),
         reason,
         rule: refusal.rule(),
-        cause: refusal.to_string(),
+        cause,
         mentioned: true,
     };
     let references = &gateway.references;
@@ -323,10 +323,10 @@ pub(super) fn refused_command(tenure: &Tenure, claim: &Claim, refusal: &Refusal)
 /// A session is let in that would be refused but for an observation.
 pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
     let (gateway, claim) = (&tenure.held.gateway, &tenure.held.claim);
-    let user = Some(claim.user.as_str());
-    let like = gateway
-        .references
-        .of(&claim.listener, claim.address, user, denial.reason);
+    let cause = denial.to_string();
+    let no = (denial.reason, cause.as_str());
+    let told = Told::of(&claim.listener, claim.address, Some(claim), no);
+    let like = gateway.references.of(told);
     if gateway.may_log(Source::of(claim.address), Some(like)) {
         tracing::info!(
             target: AUDIT,
@@ -341,7 +341,7 @@ pub(super) fn would_deny(tenure: &Tenure, denial: &Denial) {
             tls = claim.tls.map(TlsVersion::label),
             rule = denial.rule.as_deref(),
             generation = tenure.held.permit.generation(),
-            cause = %denial,
+            cause,
         );
     }
 }
