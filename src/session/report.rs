@@ -185,8 +185,9 @@ impl Refused {
         let tls = self.claim.as_ref().and_then(|claim| claim.tls);
         let echo = self.claim.is_some() && visit.gateway.is_echo(self.reference, tls, visit.rtt);
         let known = self.is_known();
-        // who was closed without a word has no reference to report
-        if !echo && (known || told || self.claim.is_some()) {
+        // who was closed without a word has no reference to report, and who left by itself was not turned away
+        let reports = known || told || self.claim.is_some();
+        if !echo && reports && self.refusal.reason() != Reason::Allowed {
             let happened = Happened {
                 listener: &visit.door.settings.name,
                 address: visit.address,
@@ -247,7 +248,7 @@ impl Refused {
             certificate = certificate.as_deref(),
             tls = tls.map(TlsVersion::label),
             rtt_us = visit.rtt.map(micros),
-            r#ref = %self.reference,
+            r#ref = (!allowed).then(|| self.reference.to_string()),
             generation = visit.gateway.standing.borrow().policy.generation(),
             ms = millis(visit.since),
             rule = self.refusal.rule().map(Arc::as_ref),

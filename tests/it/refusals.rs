@@ -3,7 +3,7 @@
 use crate::harness::{
     Gateway, Login, Postgres, Raw, Relay,
     gateway::{Plan, SHOP},
-    node, psql, python, raw, wait_until,
+    http, node, psql, python, raw, wait_until,
 };
 
 /// A database behind a relay that sees every connection, and a gateway before it.
@@ -34,7 +34,10 @@ fn a_client_that_leaves_to_ask_for_a_password_was_refused_by_nobody() {
             .failed()
             .contains("no password supplied")
     );
-    gateway.logged(&[("event", "left"), ("reason", "allowed")]);
+    let line = gateway.logged(&[("event", "left"), ("reason", "allowed")]);
+    assert!(line["ref"].is_null(), "nothing was refused: {line}");
+    let told = http::get(gateway.admin, "/status.json").unwrap().body;
+    assert!(told.contains(r#""refused":[]"#), "{told}");
     let refused = gateway.metric("doorward_decisions_total", &[("decision", "deny")]);
     assert_eq!(refused, 0.0);
 }
