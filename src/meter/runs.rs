@@ -1,8 +1,8 @@
 //! Finds in one session the query that is asked again and again, and what is asked before the first piece of work. Floor 1:
 //! pure; time is an argument.
 //!
-//! An application asks for a list and then for something of each row. So such a run follows another statement, without a pause
-//! between: a worker whose pages ask the same thing once each thinks between them, or does something else in them.
+//! An application asks for a list, of the database or of somebody else, and then for something of each row, without a pause
+//! between. A worker whose pages ask the same thing once each thinks between them, or does something else in them.
 
 use super::nanos::Nanos;
 use crate::wire::{Statement, StatementKind};
@@ -42,8 +42,8 @@ pub struct Runs {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     statement: u64,
-    /// Another statement came right before it.
-    follows: bool,
+    /// It does not go on from the same statement before a longer thought.
+    begins: bool,
     length: u32,
     first: Nanos,
     last: Nanos,
@@ -112,7 +112,7 @@ impl Runs {
         let over = self.over();
         self.open = (kind == StatementKind::Read).then_some(Open {
             statement: fingerprint,
-            follows: before.is_some_and(|before| before != fingerprint),
+            begins: before != Some(fingerprint),
             length: 1,
             first: self.at,
             last: self.at,
@@ -166,7 +166,7 @@ impl Runs {
             took: span.shared(steps).times(open.length.into()),
         };
         let thought = open.thought.shared(steps);
-        let found = open.follows
+        let found = open.begins
             && open.length >= SHORTEST
             && run.took > WORTH_IT
             && run.took <= LONGEST

@@ -60,6 +60,18 @@ fn a_query_for_each_row_of_a_list_is_found_with_all_that_it_took() {
 }
 
 #[test]
+fn a_query_for_each_row_of_what_somebody_else_gave_is_found() {
+    assert_eq!(Session::new().times(10, 0, 2).end(), [(10, ms(100))]);
+    let mut session = Session::new();
+    session.ask(0, StatementKind::SetUp, 9).times(20, 1, 2);
+    assert_eq!(session.read(60, 2).end(), [(20, ms(220))]);
+    // what goes on after a thought was no list
+    let mut session = Session::new();
+    session.times(10, 0, 2).read(25, 2).times(40, 0, 2);
+    assert_eq!(session.end(), [(10, ms(100))]);
+}
+
+#[test]
 fn a_run_is_found_at_the_end_of_a_page_too() {
     let mut session = Session::new();
     session.read(0, 1).times(9, 1, 2);
@@ -117,13 +129,7 @@ fn a_worker_that_thinks_between_its_pages_repeats_nothing() {
 #[test]
 fn a_worker_that_asks_one_thing_for_ever_repeats_nothing() {
     let mut session = Session::new();
-    session
-        .ask(0, StatementKind::SetUp, 9)
-        .times(40, 0, 2)
-        .read(60, 2)
-        .times(40, 0, 2)
-        .read(25, 2)
-        .times(40, 0, 2);
+    session.ask(0, StatementKind::SetUp, 9).times(7000, 0, 2);
     assert_eq!(session.end(), []);
     assert_eq!(Session::new().read(0, 1).times(7000, 0, 2).end(), []);
 }
