@@ -32,6 +32,7 @@ pub(super) async fn keep(house: Arc<House>) {
             house.forget_expired().await;
         }
         house.gateway.count_bans();
+        house.gateway.sum_up_refusals();
         looked = now;
         if Instant::now() >= renewal {
             renewal = Instant::now() + RENEWAL;

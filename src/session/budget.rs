@@ -86,12 +86,14 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
-/// Refusals that are written to the log. A mentioned source has one line a second for each reference, so that every reference
-/// a client reports is found; a stranger has one, and all of them together [`STRANGERS_LINES`], so that no flood fills a disk.
+/// Refusals that are written to the log. A mentioned source has one line a second for each reference, so that a reference a client
+/// reports is found, and [`SOURCES_LINES`] a minute in all; a stranger has one a second, and all of them together
+/// [`STRANGERS_LINES`], so that no flood fills a disk.
 #[derive(Debug)]
 pub(super) struct Lines {
     /// Apart from the strangers, who could crowd it.
     known: Buckets<(Source, Reference)>,
+    shares: Shares,
     strangers: Buckets<Source>,
     all_strangers: Bucket,
 }
@@ -100,6 +102,7 @@ impl Lines {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             known: Buckets::new(1, now),
+            shares: Shares::new(now),
             strangers: Buckets::new(1, now),
             all_strangers: Bucket::full(STRANGERS_LINES, now),
         }
@@ -108,7 +111,9 @@ impl Lines {
     /// `known` is the reference that a mentioned source was given.
     pub(super) fn take(&mut self, source: Source, known: Option<Reference>, now: Instant) -> bool {
         match known {
-            Some(reference) => self.known.take((source, reference), now),
+            Some(reference) => self
+                .shares
+                .take(source, now, || self.known.take((source, reference), now)),
             None => {
                 self.strangers.take(source, now) && self.all_strangers.take(STRANGERS_LINES, now)
             }
@@ -117,14 +122,86 @@ impl Lines {
 }
 
 impl Lines {
+    /// Of how many refusals there was no line, for each mentioned source that had used up its share in a minute that is over.
+    pub(super) fn left_out(&mut self, now: Instant) -> Vec<LeftOut> {
+        self.shares.roll(now);
+        std::mem::take(&mut self.shares.left_out)
+    }
+
     /// A line about a stranger that comes once in a while.
     pub(super) fn take_rare(&mut self, now: Instant) -> bool {
         self.all_strangers.take(STRANGERS_LINES, now)
     }
 }
 
+/// Refusals beyond what a source may have written in a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// `None` for those beyond [`MOST`], who share.
+    pub(super) source: Option<Source>,
+    pub(super) times: u64,
+}
+
+/// What each source has had of the minute that runs. Bounded as [`Buckets`] are.
+#[derive(Debug)]
+struct Shares {
+    began: Instant,
+    by_source: HashMap<Option<Source>, Share>,
+    /// Of minutes that are over.
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    written: u32,
+    left_out: u64,
+}
+
+impl Shares {
+    fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            by_source: HashMap::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Takes a line of the source's share, if there is one and it is wanted.
+    fn take(&mut self, source: Source, now: Instant, wanted: impl FnOnce() -> bool) -> bool {
+        self.roll(now);
+        let key = Some(source);
+        let crowded = self.by_source.len() >= MOST && !self.by_source.contains_key(&key);
+        let share = self.by_source.entry(if crowded { None } else { key });
+        let share = share.or_default();
+        if share.written >= SOURCES_LINES {
+            share.left_out = share.left_out.saturating_add(1);
+            return false;
+        }
+        let wanted = wanted();
+        share.written += u32::from(wanted);
+        wanted
+    }
+
+    /// Begins another minute when one is over.
+    fn roll(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.began) < MINUTE {
+            return;
+        }
+        self.began = now;
+        let over = self.by_source.drain();
+        let over = over.filter(|(_, share)| share.left_out > 0);
+        self.left_out.extend(over.map(|(source, share)| LeftOut {
+            source,
+            times: share.left_out,
+        }));
+    }
+}
+
 /// Lines a second.
 const STRANGERS_LINES: u32 = 200;
+/// Lines a minute: more than a person reads, and than programs that fail to log in usually need.
+const SOURCES_LINES: u32 = 30;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Refusals over TLS that a client may repeat in clear at once, for the same reason: libpq does under `sslmode=prefer`. The
 /// pair is one refusal.
@@ -206,6 +283,34 @@ mod tests {
             assert!(lines.take(Source::of(address), Some(reference), now));
             assert!(!lines.take(Source::of(address), Some(reference), now));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_known_client_does_not_fill_the_log_under_ever_new_names() {
+        let mut now = Instant::now();
+        let mut lines = Lines::new(now);
+        let references = References::default();
+        let address = "10.0.0.1".parse().unwrap();
+        let source = Source::of(address);
+        let written = |lines: &mut Lines, names: u32, now| {
+            let taken = (0..names).filter(|n| {
+                let user = format!("nobody{n}");
+                let told = Told::sample(address, &user, Reason::UserNotAllowed);
+                lines.take(source, Some(references.of(told)), now)
+            });
+            taken.count()
+        };
+        assert_eq!(written(&mut lines, 3000, now), 30);
+        assert_eq!(lines.left_out(now), [], "the minute runs");
+        let other = references.of(Told::sample(address, "app", Reason::Expired));
+        let elsewhere = Source::of("10.0.0.2".parse().unwrap());
+        assert!(lines.take(elsewhere, Some(other), now), "its own share");
+        now += MINUTE;
+        assert_eq!(written(&mut lines, 1, now), 1);
+        let source = Some(source);
+        let times = 2970;
+        assert_eq!(lines.left_out(now), [LeftOut { source, times }]);
+        assert_eq!(lines.left_out(now + MINUTE), [], "told once");
     }
 
     #[tokio::test(start_paused = true)]

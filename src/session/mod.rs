@@ -321,6 +321,21 @@ impl Gateway {
         }
         may
     }
+
+    /// Says of how many refusals nothing was written, where a source had too many. To be called now and then.
+    pub fn sum_up_refusals(&self) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_out = lines.left_out(Instant::now());
+        drop(lines);
+        for one in left_out {
+            tracing::info!(
+                target: AUDIT,
+                event = "refusals_left_out",
+                client = one.source.map(|source| source.to_string()),
+                times = one.times,
+            );
+        }
+    }
 }
 
 impl fmt::Debug for Gateway {
