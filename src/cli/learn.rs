@@ -1,6 +1,7 @@
 //! `doorward learn`: an allowlist from who really logged in. Floor 5.
 //!
-//! Nothing is made wider than what was seen, but for addresses: neighbours become one network where at least half of it was seen.
+//! Nothing is made wider than what was seen, but for addresses of which there are many: neighbours become one network where at least
+//! half of it was seen, and the file says so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -163,6 +164,10 @@ fn origin(
 ) -> Drafted<Origin> {
     let networks = cover(addresses);
     let comments = networks.iter().filter_map(mark).collect();
+    let remarks = networks
+        .iter()
+        .filter_map(|network| Some((*network, widened(network, addresses)?)))
+        .collect();
     let mut origin = Origin::new(name, networks.into_iter().map(From::Network).collect());
     if names_listener {
         origin.listeners = Names::Listed(vec![kind.listener]);
@@ -186,6 +191,7 @@ fn origin(
         rule: origin,
         note: None,
         comments,
+        remarks,
     }
 }
 
@@ -231,8 +237,12 @@ fn name(kind: &Kind, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// The fewest networks of which at least half was seen: never wider than a /24, or a /64.
+/// The addresses, while they are few; of more the fewest networks of which at least half was seen: never wider than a /24, or a
+/// /64.
 fn cover(addresses: &BTreeSet<IpAddr>) -> Vec<IpNet> {
+    if addresses.len() <= FEW {
+        return addresses.iter().map(|one| IpNet::from(*one)).collect();
+    }
     let mut networks: Vec<IpNet> = Vec::new();
     for address in addresses {
         if networks.iter().any(|network| network.contains(address)) {
@@ -244,19 +254,32 @@ fn cover(addresses: &BTreeSet<IpAddr>) -> Vec<IpNet> {
             .filter_map(|prefix| IpNet::new(*address, prefix).ok())
             .map(|network| network.trunc())
             .find(|network| {
-                let seen = addresses
-                    .iter()
-                    .filter(|other| network.contains(*other))
-                    .count() as u128;
-                let size = 1_u128
-                    .checked_shl(u32::from(network.max_prefix_len() - network.prefix_len()))
-                    .unwrap_or(u128::MAX);
-                seen > 1 && seen * 2 >= size
+                let seen = seen(network, addresses);
+                seen > 1 && seen * 2 >= size(network)
             });
         networks.push(wider.unwrap_or(alone));
     }
     IpNet::aggregate(&networks)
 }
+
+/// That a network lets in who was not seen.
+fn widened(network: &IpNet, addresses: &BTreeSet<IpAddr>) -> Option<String> {
+    let (seen, all) = (seen(network, addresses), size(network));
+    (seen < all).then(|| format!("wider: {seen} of its {all} addresses were seen"))
+}
+
+fn seen(network: &IpNet, addresses: &BTreeSet<IpAddr>) -> u128 {
+    let seen = addresses.iter().filter(|one| network.contains(*one));
+    seen.count() as u128
+}
+
+fn size(network: &IpNet) -> u128 {
+    let host = network.max_prefix_len() - network.prefix_len();
+    1_u128.checked_shl(host.into()).unwrap_or(u128::MAX)
+}
+
+/// Addresses of an origin that are written one by one.
+const FEW: usize = 8;
 
 /// What the reader should know of an address that stands for many.
 fn mark(network: &IpNet) -> Option<String> {
@@ -308,13 +331,40 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_become_a_network_only_where_half_of_it_was_seen() {
-        assert_eq!(covered(&["10.0.0.4"]), ["10.0.0.4/32"]);
-        assert_eq!(covered(&["10.0.0.4", "10.0.0.5"]), ["10.0.0.4/30"]);
-        assert_eq!(
-            covered(&["10.0.0.4", "10.0.0.9"]),
-            ["10.0.0.4/32", "10.0.0.9/32"]
-        );
+    fn few_addresses_are_themselves() {
+        let [two, eight] = [[1_u8, 3].as_slice(), &[1, 2, 3, 4, 5, 6, 7, 8]].map(|last| {
+            let texts: Vec<_> = last.iter().map(|n| format!("127.0.0.{n}")).collect();
+            let covered = covered(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+            let alone: Vec<_> = texts.iter().map(|text| format!("{text}/32")).collect();
+            (covered, alone)
+        });
+        assert_eq!(two.0, two.1);
+        assert_eq!(eight.0, eight.1);
+    }
+
+    #[test]
+    fn a_network_that_is_wider_than_what_was_seen_says_so_on_its_line() {
+        let logins: Vec<_> = (1..10)
+            .chain([77])
+            .map(|n| login(&format!("10.0.0.{n}"), "app", "shop"))
+            .collect();
+        let draft = Draft {
+            origins: origins(&logins, false),
+            ..Draft::default()
+        };
+        let from = "    from:
+      - 10.0.0.0/28  # wider: 9 of its 16 addresses were seen
+      - 10.0.0.77
+";
+        let text = draft.to_string();
+        assert!(text.contains(from), "{text}");
+    }
+
+    #[test]
+    fn neighbours_of_many_become_a_network_only_where_half_of_it_was_seen() {
+        let far: Vec<_> = (0..9).map(|n| format!("10.0.0.{}", 4 * n)).collect();
+        let far: Vec<_> = far.iter().map(String::as_str).collect();
+        assert_eq!(covered(&far).len(), 9);
         let many: Vec<_> = (0..200).map(|n| format!("10.0.0.{n}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         assert_eq!(covered(&many), ["10.0.0.0/24"]);

@@ -4,6 +4,7 @@
 //! same.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::PathBuf,
     time::{Duration, SystemTime},
@@ -51,6 +52,8 @@ pub struct Drafted<T> {
     pub note: Option<String>,
     /// Comment lines before it.
     pub comments: Vec<String>,
+    /// Comments behind networks of its `from`.
+    pub remarks: BTreeMap<IpNet, String>,
 }
 
 impl<T> Drafted<T> {
@@ -59,6 +62,7 @@ impl<T> Drafted<T> {
             rule,
             note: Some(note.into()),
             comments: Vec::new(),
+            remarks: BTreeMap::new(),
         }
     }
 }
@@ -76,7 +80,7 @@ impl fmt::Display for Draft {
         }
         for drafted in &self.origins {
             comments(f, "  ", &drafted.comments)?;
-            origin(f, &drafted.rule, drafted.note.as_deref())?;
+            origin(f, drafted)?;
         }
         if !self.deny.is_empty() {
             f.write_str("deny:\n")?;
@@ -113,13 +117,19 @@ impl fmt::Display for DraftSettings {
     }
 }
 
-fn origin(f: &mut fmt::Formatter<'_>, origin: &Origin, note: Option<&str>) -> fmt::Result {
+fn origin(f: &mut fmt::Formatter<'_>, drafted: &Drafted<Origin>) -> fmt::Result {
+    let Drafted {
+        rule: origin,
+        note,
+        remarks,
+        ..
+    } = drafted;
     writeln!(f, "  - name: {}", scalar(&origin.name))?;
-    if let Some(note) = note.or(origin.note.as_deref()) {
+    if let Some(note) = note.as_deref().or(origin.note.as_deref()) {
         writeln!(f, "    note: {}", scalar(note))?;
     }
     names(f, "listeners", &origin.listeners)?;
-    list(f, "from", origin.from.iter().map(from))?;
+    addresses(f, &origin.from, remarks)?;
     if let Some(wanted) = &origin.proof {
         writeln!(f, "    proof: {{certificate: {{{}}}}}", proof(wanted))?;
     }
@@ -162,6 +172,28 @@ fn origin(f: &mut fmt::Formatter<'_>, origin: &Origin, note: Option<&str>) -> fm
     }
     if let Some(end) = origin.expires.and_then(time) {
         writeln!(f, "    expires: {end}")?;
+    }
+    Ok(())
+}
+
+/// With remarks each in a line of its own, as YAML wants comments.
+fn addresses(
+    f: &mut fmt::Formatter<'_>,
+    all: &[From],
+    remarks: &BTreeMap<IpNet, String>,
+) -> fmt::Result {
+    if remarks.is_empty() {
+        return list(f, "from", all.iter().map(from));
+    }
+    f.write_str("    from:\n")?;
+    for one in all {
+        write!(f, "      - {}", from(one))?;
+        if let From::Network(network) = one
+            && let Some(remark) = remarks.get(network)
+        {
+            write!(f, "  # {}", one_line(remark))?;
+        }
+        f.write_str("\n")?;
     }
     Ok(())
 }
@@ -292,11 +324,14 @@ fn list(f: &mut fmt::Formatter<'_>, key: &str, items: impl Iterator<Item = Strin
 
 fn comments(f: &mut fmt::Formatter<'_>, indent: &str, lines: &[String]) -> fmt::Result {
     for line in lines {
-        // one comment line each, whatever is in it
-        let line: String = line.chars().filter(|c| !is_strange(*c)).collect();
-        writeln!(f, "{indent}# {line}")?;
+        writeln!(f, "{indent}# {}", one_line(line))?;
     }
     Ok(())
+}
+
+/// What stays in one comment, whatever is in it.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !is_strange(*c)).collect()
 }
 
 /// Plain where every reader of YAML takes it for a text, quoted otherwise.
@@ -387,6 +422,7 @@ mod tests {
                     rule: wide,
                     note: None,
                     comments: vec!["a\nb".to_owned()],
+                    remarks: BTreeMap::new(),
                 },
             ],
             deny: vec![Drafted::noted(
@@ -462,6 +498,7 @@ deny:
                 rule: origin.clone(),
                 note: None,
                 comments: Vec::new(),
+                remarks: BTreeMap::new(),
             }],
             ..Draft::default()
         };
