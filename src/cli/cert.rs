@@ -110,7 +110,7 @@ impl Place {
                 unsaid: None,
             },
             None => Self {
-                folder: places.state_dir.join("clients"),
+                folder: places.state_dir.join(ClientAuthority::FOLDER),
                 unsaid: (!places.state_dir_given).then_some(why),
             },
         })

@@ -195,7 +195,7 @@ pub(super) fn since_epoch(now: SystemTime) -> Duration {
 
 /// What those are given who shall believe the CA.
 pub(super) const CERTIFICATE: &str = "ca.crt";
-const KEY: &str = "ca.key";
+pub(super) const KEY: &str = "ca.key";
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How far a client's clock may be behind ours.
 pub(super) const SKEW: Duration = DAY;

@@ -19,7 +19,7 @@ use x509_parser::extensions::GeneralName;
 
 pub use super::authority::{AuthorityError, make_folder, write_atomically};
 use super::{
-    authority::{CERTIFICATE, Ca, CaFolder, DAY, SKEW, since_epoch},
+    authority::{CERTIFICATE, Ca, CaFolder, DAY, KEY, SKEW, since_epoch},
     tls::{self, Identity},
 };
 
@@ -30,10 +30,15 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority in the folder `tls` of the state directory; nothing is made yet.
+    /// Of the state directory.
+    pub const FOLDER: &str = "tls";
+    /// What is kept in the folder.
+    pub const FILES: [&str; 4] = [CERTIFICATE, KEY, SERVER_CERTIFICATE, SERVER_KEY];
+
+    /// The authority in its folder of the state directory; nothing is made yet.
     pub fn new(state_dir: &Path) -> Self {
         Self {
-            files: CaFolder::new(state_dir.join("tls")),
+            files: CaFolder::new(state_dir.join(Self::FOLDER)),
         }
     }
 
@@ -51,7 +56,7 @@ impl Authority {
     ) -> Result<Identity, AuthorityError> {
         // two gateways that start at once on one state directory would mix their files
         let _lock = self.files.lock()?;
-        let (certificate, key) = (self.files.at("server.crt"), self.files.at("server.key"));
+        let (certificate, key) = (self.files.at(SERVER_CERTIFICATE), self.files.at(SERVER_KEY));
         if is_good(&certificate, names, now) {
             match Identity::read(&certificate, &key) {
                 Ok(identity) if identity.fits() => return Ok(identity),
@@ -80,9 +85,9 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &ca)?;
         // the key first: a crash in between leaves a pair that does not fit, and that is made anew
+        self.files.write(SERVER_KEY, &key.serialize_pem(), 0o600)?;
         self.files
-            .write("server.key", &key.serialize_pem(), 0o600)?;
-        self.files.write("server.crt", &certificate.pem(), 0o644)
+            .write(SERVER_CERTIFICATE, &certificate.pem(), 0o644)
     }
 
     /// The kept CA, or a new one if there is none at all.
@@ -131,6 +136,8 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
+const SERVER_CERTIFICATE: &str = "server.crt";
+const SERVER_KEY: &str = "server.key";
 /// Under the 398 days that some clients put up with.
 const SERVER_LIFE: Duration = DAY.saturating_mul(365);
 const RENEW_BEFORE: Duration = DAY.saturating_mul(30);

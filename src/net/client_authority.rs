@@ -21,7 +21,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::{
     ClientTrust, Fingerprint, Presented, Serial,
-    authority::{AuthorityError, CERTIFICATE, Ca, CaFolder, SKEW, make_folder, since_epoch},
+    authority::{AuthorityError, CERTIFICATE, Ca, CaFolder, KEY, SKEW, make_folder, since_epoch},
     tls::{self, TlsError},
 };
 
@@ -104,6 +104,11 @@ impl IssueError {
 }
 
 impl ClientAuthority {
+    /// Of the state directory, where no other is named.
+    pub const FOLDER: &str = "clients";
+    /// What is kept in the folder.
+    pub const FILES: [&str; 4] = [CERTIFICATE, KEY, LIST, RECORDS];
+
     pub fn new(folder: PathBuf) -> Self {
         Self {
             files: CaFolder::new(folder),

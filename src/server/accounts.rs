@@ -128,7 +128,7 @@ fn make(state_dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// In the state directory.
-const SECRET: &str = "scram.secret";
+pub(super) const SECRET: &str = "scram.secret";
 /// The permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
