@@ -14,7 +14,8 @@ use super::{
     Tasks,
     control::{Answer, LONGEST_REQUEST, Refused, Request},
     house::House,
-    reload::{Caller, No},
+    no::No,
+    reload::Caller,
 };
 use crate::net::{self, LocalListener};
 

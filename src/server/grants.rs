@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use super::{
     control::Refused,
     house::House,
-    reload::No,
+    no::No,
     temporary::{Given, Joined, join},
 };
 use crate::{

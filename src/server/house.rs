@@ -1,7 +1,7 @@
 //! The house: all that is in force, and what it tells of itself. Floor 4. How another configuration takes its place is `reload`'s.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -12,13 +12,12 @@ use tokio::{
 
 use super::{
     Logging,
-    certificate::Certificates,
     control::Listing,
+    in_force::InForce,
     latency::{self, LatencyLine},
     lookout::Observing,
     names::Names,
     people::{BanAnswer, LoginAnswer, RefusalAnswer, SessionAnswer},
-    reload::declare,
     source::Source,
     status::{HostLine, ListenerStatus, Status, figures, rfc3339},
     temporary::Book,
@@ -26,9 +25,9 @@ use super::{
     why_answer::{BadQuestion, DAEMON, Decision, Ground, WhyAnswer, WhyRequest},
 };
 use crate::{
-    config::{Limits, Settings, Texts},
-    net::{ClientTrust, DoorTls},
-    policy::{Claim, Policy},
+    config::Limits,
+    net::DoorTls,
+    policy::Claim,
     session::{AUDIT, Gateway, Standing},
 };
 
@@ -46,19 +45,6 @@ pub(super) struct House {
     pub(super) temporary: Arc<Book>,
     pub(super) one_at_a_time: sync::Mutex<()>,
     pub(super) began: Instant,
-}
-
-/// What holds now.
-pub(super) struct InForce {
-    /// Those of the start, as far as a reload does not change them.
-    pub(super) settings: Settings,
-    /// What the rules were read from.
-    pub(super) texts: Arc<Texts>,
-    pub(super) certificates: Certificates,
-    pub(super) loaded: SystemTime,
-    pub(super) source: String,
-    /// Why the last attempt to use the file failed.
-    pub(super) problem: Option<String>,
 }
 
 impl House {
@@ -222,21 +208,6 @@ impl House {
         found
     }
 
-    /// Puts a policy in force, and with it whom we believe of clients where that is another. Live sessions decide again.
-    ///
-    /// What holds beside it is in place by then, so that a session that sees the policy finds the rest.
-    pub(super) fn put_in_force(&self, policy: &Arc<Policy>, trust: Option<Arc<ClientTrust>>) {
-        declare(&self.gateway.meters, policy, &self.lock().settings);
-        self.standing.send_modify(|standing| {
-            standing.policy = Arc::clone(policy);
-            if let Some(trust) = trust {
-                standing.trust = trust;
-            }
-        });
-        self.gateway
-            .forget_origins(|name| policy.origin(name).is_some());
-    }
-
     /// For the service manager's status.
     pub(super) fn in_a_line(&self) -> String {
         let standing = self.standing.borrow();
@@ -256,10 +227,6 @@ impl House {
     pub(super) fn sessions(&self) -> u64 {
         let origins = self.gateway.meters.origins();
         origins.iter().map(|origin| origin.sessions).sum()
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, InForce> {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{control::Refused, house::House, reload::No, why_words::brief};
+use super::{control::Refused, house::House, no::No, why_words::brief};
 use crate::{
     config,
     net::resolver::{Wanted, look_up},

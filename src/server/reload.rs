@@ -1,33 +1,26 @@
-//! The configuration in force, and how another takes its place: whole, or not at all. Floor 4.
+//! A reload: the configuration is read again and takes the place of the one in force, whole, or not at all. Floor 4.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::task::spawn_blocking;
 
 use super::{
-    accounts::{self, AccountsError},
-    audit::AuditError,
+    accounts,
     certificate::{Certificates, client_trust, upstream_tls},
     control::{Refused, Reloaded},
     guard,
-    house::{House, InForce},
+    house::House,
+    in_force::InForce,
+    no::No,
     refresh,
-    source::{Source, keep_as_last_good},
+    source::Source,
     systemd,
     temporary::join,
 };
 use crate::{
-    config::{Distances, Listener, LoadError, Loaded, Log, Settings, Texts},
-    meter::{Bands, Declared, Meters},
-    net::{ClientTrust, UpstreamTls, certificate::AuthorityError},
-    policy::{Origin, Policy, Rules},
+    config::{Listener, Loaded, Log, Settings},
+    net::{ClientTrust, UpstreamTls},
+    policy::Origin,
     session::AUDIT,
 };
 
@@ -55,13 +48,6 @@ pub(super) enum Caller {
     Operator { yes: bool },
     /// SIGHUP: never asked, for a revocation must work.
     Signal,
-}
-
-/// A reload that changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct No {
-    pub(super) why: Refused,
-    pub(super) text: String,
 }
 
 impl House {
@@ -198,73 +184,6 @@ impl House {
             door.put_in_force(Arc::clone(listener));
         }
     }
-
-    /// How many sessions have decided again since, and how many of them that ended: as soon as all have, or after a moment.
-    pub(super) async fn count_since(&self, decided: u64, revoked: u64, live: u64) -> (u64, u64) {
-        let deadline = Instant::now() + COUNTING;
-        loop {
-            let (now_decided, now_revoked) = self.gateway.decisions_again();
-            let since = now_decided.saturating_sub(decided);
-            if since >= live || Instant::now() >= deadline {
-                return (since, now_revoked.saturating_sub(revoked));
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Keeps what is in force now for a start with a broken file. Waits for the disk, which no session may.
-    pub(super) async fn keep(&self, state_dir: PathBuf, texts: Arc<Texts>) {
-        let source = self.source.clone();
-        let kept = spawn_blocking(move || keep_as_last_good(&source, &state_dir, &texts)).await;
-        if kept.is_err() {
-            tracing::error!(event = "last_good_not_kept", "a panic, see above");
-        }
-    }
-
-    /// The policy of these rules that follows the one in force.
-    pub(super) fn next_policy(&self, rules: impl Into<Arc<Rules>>) -> Arc<Policy> {
-        let generation = self.standing.borrow().policy.generation() + 1;
-        Arc::new(Policy::new(rules, &self.names.hosts(), generation))
-    }
-}
-
-/// Tells the meters which policy is in force, whom they count, and what they call far.
-pub(super) fn declare(meters: &Meters, policy: &Policy, settings: &Settings) {
-    meters.generation(policy.generation());
-    meters.declare(&declared(policy.origins(), settings));
-    meters.set_bands(bands(&settings.distances));
-}
-
-/// Each origin on each listener that it may use, for the meters: as many as are shown, in the order of the file.
-fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Declared> {
-    let on = |origin: &Arc<Origin>| {
-        let origin = Arc::clone(origin);
-        settings
-            .listeners
-            .iter()
-            .filter(|listener| origin.listeners.contains(&listener.name))
-            .map(|listener| Declared {
-                listener: Arc::clone(&listener.name),
-                origin: Arc::clone(&origin.name),
-                limit: origin.limits.connections,
-                expires: origin.expires,
-                expected_rtt: origin.expected_rtt,
-            })
-            .collect::<Vec<_>>()
-    };
-    let shown = usize::try_from(settings.metrics.max_origins).unwrap_or(usize::MAX);
-    origins.iter().take(shown).flat_map(on).collect()
-}
-
-/// The distances as the meters know them.
-const fn bands(distances: &Distances) -> Bands {
-    Bands {
-        same_site: distances.same_site,
-        same_region: distances.same_region,
-        near: distances.near,
-        same_continent: distances.same_continent,
-        far: distances.far,
-    }
 }
 
 /// Reads the allowlist and what it names. Blocks on files.
@@ -338,56 +257,3 @@ fn differences(in_force: &Settings, file: &Settings) -> Vec<String> {
     let differing = differs.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(key, _)| key.to_owned()).collect()
 }
-
-impl From<AuditError> for No {
-    fn from(error: AuditError) -> Self {
-        Self {
-            why: Refused::NotPermitted,
-            text: error.to_string(),
-        }
-    }
-}
-
-impl From<LoadError> for No {
-    fn from(error: LoadError) -> Self {
-        let unreadable = matches!(&error, LoadError::Unreadable { source, .. }
-            if source.kind() == std::io::ErrorKind::PermissionDenied);
-        Self {
-            why: if unreadable {
-                Refused::NotPermitted
-            } else {
-                Refused::Configuration
-            },
-            text: error.to_string(),
-        }
-    }
-}
-
-impl From<AccountsError> for No {
-    fn from(error: AccountsError) -> Self {
-        Self {
-            why: if error.is_permission() {
-                Refused::NotPermitted
-            } else {
-                Refused::Configuration
-            },
-            text: error.to_string(),
-        }
-    }
-}
-
-impl From<AuthorityError> for No {
-    fn from(error: AuthorityError) -> Self {
-        Self {
-            why: if error.is_permission() {
-                Refused::NotPermitted
-            } else {
-                Refused::Configuration
-            },
-            text: error.to_string(),
-        }
-    }
-}
-
-/// How long an answer waits for sessions to decide again. A busy one does at its next turn.
-const COUNTING: Duration = Duration::from_secs(1);
