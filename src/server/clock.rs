@@ -28,7 +28,7 @@ pub(super) async fn keep(house: Arc<House>) {
         let now = SystemTime::now();
         if next.is_some_and(|at| at <= now) {
             tracing::info!(target: AUDIT, event = "origin_expired", "live sessions are decided again");
-            house.standing.send_modify(|_the_same| {});
+            house.decide_all_again();
             house.forget_expired().await;
         }
         house.gateway.count_bans();

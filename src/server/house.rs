@@ -178,8 +178,7 @@ impl House {
     pub(super) fn end_session(&self, id: u64, by: &str) -> bool {
         let found = self.gateway.end_session(id);
         if found {
-            // it finds out by being decided again
-            self.standing.send_modify(|_the_same| {});
+            self.decide_all_again();
             tracing::info!(target: AUDIT, event = "session_ended_by_operator", id, by);
         }
         found

@@ -56,6 +56,11 @@ impl House {
             .forget_origins(|name| policy.origin(name).is_some());
     }
 
+    /// Announces the policy in force once more: a session finds out by being decided again that its time has come.
+    pub(super) fn decide_all_again(&self) {
+        self.standing.send_modify(|_the_same| {});
+    }
+
     /// How many sessions have decided again since, and how many of them that ended: as soon as all have, or after a moment.
     pub(super) async fn count_since(&self, decided: u64, revoked: u64, live: u64) -> (u64, u64) {
         let deadline = Instant::now() + COUNTING;
