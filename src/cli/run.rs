@@ -81,11 +81,8 @@ fn prepare_process() {
 impl From<&StartError> for Exit {
     fn from(error: &StartError) -> Self {
         match error {
-            StartError::Certificate(error) if error.is_permission() => Self::NotPermitted,
-            StartError::Accounts(error) if error.is_permission() => Self::NotPermitted,
-            StartError::Certificate(_) | StartError::Accounts(_) | StartError::Misbound(_) => {
-                Self::Configuration
-            }
+            StartError::Unusable(error) if error.is_permission() => Self::NotPermitted,
+            StartError::Unusable(_) | StartError::Misbound(_) => Self::Configuration,
             StartError::Listen { .. } | StartError::AdminSocket { .. } => Self::Unavailable,
             StartError::Audit(_) => Self::NotPermitted,
             StartError::Meters(_) | StartError::Signals(_) | StartError::Panic => Self::Failed,

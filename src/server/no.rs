@@ -1,7 +1,7 @@
 //! A no to whoever asks for a change: what kind of no it is, and why. Floor 4.
 
-use super::{accounts::AccountsError, audit::AuditError, control::Refused};
-use crate::{config::LoadError, net::certificate::AuthorityError};
+use super::{audit::AuditError, control::Refused, made::Unusable};
+use crate::config::LoadError;
 
 /// A reload that changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,21 +34,8 @@ impl From<LoadError> for No {
     }
 }
 
-impl From<AccountsError> for No {
-    fn from(error: AccountsError) -> Self {
-        Self {
-            why: if error.is_permission() {
-                Refused::NotPermitted
-            } else {
-                Refused::Configuration
-            },
-            text: error.to_string(),
-        }
-    }
-}
-
-impl From<AuthorityError> for No {
-    fn from(error: AuthorityError) -> Self {
+impl From<Unusable> for No {
+    fn from(error: Unusable) -> Self {
         Self {
             why: if error.is_permission() {
                 Refused::NotPermitted

@@ -5,12 +5,11 @@ use std::{sync::Arc, time::SystemTime};
 use tokio::task::spawn_blocking;
 
 use super::{
-    accounts,
-    certificate::{Certificates, client_trust, upstream_tls},
     control::{Refused, Reloaded},
     guard,
     house::House,
     in_force::InForce,
+    made::Made,
     no::No,
     refresh,
     source::Source,
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Listener, Loaded, Log, Settings},
-    net::{ClientTrust, UpstreamTls},
+    net::ClientTrust,
     policy::Origin,
     session::AUDIT,
 };
@@ -31,14 +30,6 @@ struct Read {
     settings: Settings,
     made: Made,
     needs_restart: Vec<String>,
-}
-
-/// What the files beside the allowlist are made into.
-struct Made {
-    certificates: Certificates,
-    clients: Arc<ClientTrust>,
-    tls: Vec<Option<UpstreamTls>>,
-    accounts: accounts::Read,
 }
 
 /// Who asks for a reload.
@@ -196,14 +187,8 @@ fn read(source: &Source, kept: Settings, believed: &Arc<ClientTrust>) -> Result<
     }
     let loaded = source.load()?;
     let settings = live_part(&loaded.settings, kept);
-    let clients = client_trust(&settings, believed)?;
     Ok(Read {
-        made: Made {
-            certificates: Certificates::of(&settings, &clients, SystemTime::now())?,
-            tls: upstream_tls(&settings)?,
-            accounts: accounts::read(&settings)?,
-            clients,
-        },
+        made: Made::read(&settings, believed, SystemTime::now())?,
         needs_restart: differences(&settings, &loaded.settings),
         settings,
         loaded,

@@ -17,13 +17,12 @@ use tokio::{
 
 use super::{
     COMMIT, Configuration, Logging, NUMBER,
-    accounts::{self, AccountsError},
     audit::AuditError,
     bindings::{self, Misbound},
-    certificate::{Certificates, client_trust, upstream_tls},
     house::House,
     in_force::{InForce, declare},
     kept,
+    made::{Made, Unusable},
     names::{Asking, Names},
     refresh, source,
     temporary::{Book, join},
@@ -32,10 +31,7 @@ use super::{
 use crate::{
     config::{Listener, Protocol, Settings, UpstreamAddress},
     meter::Meters,
-    net::{
-        self, ClientTrust, Families, LocalListener, Server, Upstream, UpstreamTls,
-        certificate::AuthorityError, certificate::make_folder,
-    },
+    net::{self, Families, LocalListener, Server, Upstream, certificate::make_folder},
     policy::{Policy, Rules},
     session::{Door, Gateway, Standing},
 };
@@ -44,9 +40,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Certificate(#[from] AuthorityError),
-    #[error(transparent)]
-    Accounts(#[from] AccountsError),
+    Unusable(#[from] Unusable),
     #[error(transparent)]
     Misbound(#[from] Misbound),
     #[error("cannot listen on {address}: {}", because(*address, error))]
@@ -162,29 +156,9 @@ fn join_temporary(state_dir: &Path, rules: Rules, now: SystemTime) -> (Arc<Book>
     (Arc::new(book), joined.rules)
 }
 
-/// What the settings' files are made into.
-struct Made {
-    /// What clients see.
-    certificates: Certificates,
-    /// Whom we believe of clients.
-    clients: Arc<ClientTrust>,
-    /// What each server must prove.
-    tls: Vec<Option<UpstreamTls>>,
-    /// Whose proofs are checked at each listener.
-    accounts: accounts::Read,
-}
-
 async fn make(settings: Settings, now: SystemTime) -> Result<Made, StartError> {
-    let made = spawn_blocking(move || -> Result<_, StartError> {
-        let clients = client_trust(&settings, &Arc::default())?;
-        Ok(Made {
-            certificates: Certificates::of(&settings, &clients, now)?,
-            tls: upstream_tls(&settings)?,
-            accounts: accounts::read(&settings)?,
-            clients,
-        })
-    });
-    made.await.map_err(|_panic| StartError::Panic)?
+    let made = spawn_blocking(move || Made::read(&settings, &Arc::default(), now)).await;
+    Ok(made.map_err(|_panic| StartError::Panic)??)
 }
 
 /// The doors, and each of their bound addresses.
