@@ -44,7 +44,7 @@ pub use nanos::Nanos;
 pub use origin::{Attendance, OriginMeters, RoundTrips};
 pub use path::{Hop, Path, Scope, Turns};
 pub use place::{Bands, Place};
-pub use runs::{Preparation, Run, Runs};
+pub use runs::{Met, Preparation, Run, Runs};
 pub use status::{OriginStatus, Refusals};
 pub use sweep::{Beat, Sweep};
 pub use tally::Tally;

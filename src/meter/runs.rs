@@ -1,8 +1,9 @@
 //! Finds in one session the query that is asked again and again, and what is asked before the first piece of work. Floor 1:
 //! pure; time is an argument.
 //!
-//! An application asks for a list, of the database or of somebody else, and then for something of each row, without a pause
-//! between. A worker whose pages ask the same thing once each thinks between them, or does something else in them.
+//! An application asks for something of each row of a list, and waits for each answer: reads that are equal and adjacent, with
+//! nothing between them but the little that is done with a row. A worker whose pages ask the same thing once each thinks longer
+//! between them, or does something else in them. One that never pauses was at it before anybody looked.
 
 use super::nanos::Nanos;
 use crate::wire::{Statement, StatementKind};
@@ -13,8 +14,19 @@ pub struct Run {
     /// The statement's fingerprint.
     pub statement: u64,
     pub length: u32,
-    /// As long as so many of its average would take.
+    /// As long as so many of its average would take, without what the client thought meanwhile.
     pub took: Nanos,
+}
+
+/// Where a session stood when somebody began to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// It had asked nothing yet.
+    Fresh,
+    /// It had paused for so long that its next piece of work begins.
+    AtRest,
+    /// Perhaps in the middle of a run: nobody knows what came before.
+    AtWork,
 }
 
 /// What came before the first piece of work of a session.
@@ -32,9 +44,11 @@ pub struct Runs {
     /// When the turn in hand began.
     at: Nanos,
     /// Since the last statement.
-    thinking: Thinking,
-    /// The last statement of this piece of work.
-    before: Option<u64>,
+    thinking: Nanos,
+    /// The beginning of what is asked next can be seen.
+    seen: bool,
+    /// Something has been asked that was no set-up.
+    worked: bool,
     open: Option<Open>,
     set_up: Option<Opening>,
 }
@@ -42,18 +56,12 @@ pub struct Runs {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     statement: u64,
-    /// It does not go on from the same statement before a longer thought.
-    begins: bool,
+    /// It was seen to begin.
+    seen: bool,
     length: u32,
     first: Nanos,
     last: Nanos,
     thought: Nanos,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Thinking {
-    all: Nanos,
-    longest: Nanos,
 }
 
 /// A session's set-up as far as it has come.
@@ -64,24 +72,22 @@ struct Opening {
 }
 
 impl Runs {
-    /// `fresh`: the session has asked nothing yet.
-    pub fn new(fresh: bool) -> Self {
+    pub fn new(met: Met) -> Self {
         Self {
             rtt: Nanos::ZERO,
             at: Nanos::ZERO,
-            thinking: Thinking::default(),
-            before: None,
+            thinking: Nanos::ZERO,
+            seen: met != Met::AtWork,
+            worked: false,
             open: None,
-            set_up: fresh.then(Opening::default),
+            set_up: (met == Met::Fresh).then(Opening::default),
         }
     }
 
     /// A turn begins after a pause, of which the client's round trip is a part. Gives the run that the pause has ended.
     pub fn turn(&mut self, at: Nanos, pause: Nanos, rtt: Nanos) -> Option<Run> {
         (self.at, self.rtt) = (at, rtt);
-        let thought = pause.saturating_sub(rtt);
-        self.thinking.all += thought;
-        self.thinking.longest = self.thinking.longest.max(thought);
+        self.thinking += pause.saturating_sub(rtt);
         self.paused(pause, rtt)
     }
 
@@ -96,23 +102,23 @@ impl Runs {
                 }
                 set_up.statements += 1;
             }
+            self.seen = true;
             return self.over();
         }
-        let before = self.before.replace(fingerprint);
-        let short = thinking.longest <= most_thought(self.rtt);
+        self.worked = true;
         if let Some(open) = &mut self.open
             && open.statement == fingerprint
-            && short
         {
             open.length = open.length.saturating_add(1);
             open.last = self.at;
-            open.thought += thinking.all;
+            open.thought += thinking;
             return None;
         }
         let over = self.over();
+        let seen = std::mem::replace(&mut self.seen, true);
         self.open = (kind == StatementKind::Read).then_some(Open {
             statement: fingerprint,
-            begins: before != Some(fingerprint),
+            seen,
             length: 1,
             first: self.at,
             last: self.at,
@@ -132,14 +138,13 @@ impl Runs {
 
     /// The client has paused for so long that what comes next is another piece of work, or has left.
     pub fn rest(&mut self) -> Option<Run> {
-        self.before = None;
+        self.seen = true;
         self.over()
     }
 
     /// What came before the statement that was asked last, once and if the session's set-up ends with it.
     pub fn set_up_is_over(&mut self) -> Option<Preparation> {
-        self.before?;
-        self.set_up_until(self.at)
+        self.worked.then(|| self.set_up_until(self.at)).flatten()
     }
 
     /// The same of a session that has ended, or is not followed any more.
@@ -160,40 +165,32 @@ impl Runs {
         let open = self.open.take()?;
         let steps = u64::from(open.length.saturating_sub(1)).max(1);
         let span = open.last.saturating_sub(open.first);
+        let waited = span.saturating_sub(open.thought).shared(steps);
         let run = Run {
             statement: open.statement,
             length: open.length,
-            took: span.shared(steps).times(open.length.into()),
+            took: waited.times(open.length.into()),
         };
-        let thought = open.thought.shared(steps);
-        let found = open.begins
+        let found = open.seen
             && open.length >= SHORTEST
             && run.took > WORTH_IT
-            && run.took <= LONGEST
-            && thought <= mean_thought(self.rtt);
+            && span <= LONGEST
+            && open.thought.shared(steps) <= MOST_THOUGHT.max(self.rtt);
         found.then_some(run)
     }
 }
 
-/// Whether a pause is so long that another piece of work begins after it.
+/// Whether a pause is so long that another piece of work begins after it: idleness, as the flights have it.
 fn is_rest(pause: Nanos, rtt: Nanos) -> bool {
     pause > Nanos::from_millis(50).max(rtt.times(5))
-}
-
-/// How long a loop over rows may think between two of them. A long path is never as quick as its quickest.
-fn most_thought(rtt: Nanos) -> Nanos {
-    Nanos::from_millis(20).max(rtt.shared(5))
-}
-
-/// The same on average.
-fn mean_thought(rtt: Nanos) -> Nanos {
-    Nanos::from_millis(3).max(rtt.shared(32))
 }
 
 /// Fewer are no loop.
 const SHORTEST: u32 = 5;
 /// Less is not worth a word.
 const WORTH_IT: Nanos = Nanos::from_millis(50);
+/// A loop does little with each row, or takes less time for it than the path. In the mean: a machine may stop for once.
+const MOST_THOUGHT: Nanos = Nanos::from_millis(5);
 /// No page takes longer. Who asks the same for longer is a worker that looks for work.
 const LONGEST: Nanos = Nanos::from_millis(60_000);
 

@@ -46,7 +46,8 @@ pub struct Repeated {
     pub length: u32,
     /// How many such runs were seen.
     pub times: u32,
-    /// What that longest run took, from its first query to what would have been the next one: more cannot be saved.
+    /// What that longest run took, from its first query to what would have been the next one, without what the client thought
+    /// meanwhile: more cannot be saved.
     pub saves: Duration,
     /// The end of the last run.
     pub seen: SystemTime,

@@ -1,7 +1,7 @@
 //! What a session asks, for as long as somebody looks closer at its origin. Floor 3.
 
 use crate::{
-    meter::{Beat, Nanos, OriginMeters, Runs},
+    meter::{Beat, Met, Nanos, OriginMeters, Runs},
     protocol::{Conversation, Statements},
 };
 
@@ -17,17 +17,16 @@ pub(super) struct CloseUp {
 }
 
 impl CloseUp {
-    /// Before bytes of the client that the conversation has not seen. `fresh`: they are its first ones. `None` where nothing can
-    /// be followed from here.
+    /// Before bytes of the client that the conversation has not seen. `None` where nothing can be followed from here.
     pub(super) fn begin(
         conversation: &Conversation,
         origin: &OriginMeters,
         now: Nanos,
-        fresh: bool,
+        met: Met,
     ) -> Option<Box<Self>> {
         Some(Box::new(Self {
             statements: conversation.statements(origin.fingerprint_key())?,
-            runs: Runs::new(fresh),
+            runs: Runs::new(met),
             rested: Some(now),
             seen: None,
         }))

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::{Blocked, Books, Closed, End, Facts, Line, Orders, Told, close_up::CloseUp};
 use crate::{
     meter::{
-        Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Mover, Nanos, OriginMeters,
-        Paths, Tally,
+        Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Met, Mover, Nanos,
+        OriginMeters, Paths, Tally,
     },
     protocol::{Conversation, Standing},
 };
@@ -72,6 +72,9 @@ impl Ledger {
 impl Books for Ledger {
     #[inline]
     fn client_moved(&mut self, bytes: &[u8], conversation: &mut Conversation, delivered: bool) {
+        if self.close_up.is_none() && self.origin.is_watched() {
+            self.begin_to_look(conversation);
+        }
         // both exceptions: the server's word came in the same poll, before the client's
         if !self.awake || !self.clock.in_turn() {
             self.wake(self.now(), Mover::Client);
@@ -80,8 +83,8 @@ impl Books for Ledger {
             self.sleep(now, conversation, Blocked::default());
             self.wake(now, Mover::Client);
         }
-        if self.close_up.is_some() || self.origin.is_watched() {
-            self.look_closer(bytes, conversation);
+        if self.close_up.is_some() {
+            self.look_closer(bytes);
         }
         self.received += bytes.len() as u64;
         if let Some(tally) = &mut self.untold {
@@ -215,14 +218,23 @@ impl Books for Ledger {
 }
 
 impl Ledger {
-    /// At the client's next bytes.
+    /// Before the client's next bytes.
     #[cold]
-    fn look_closer(&mut self, bytes: &[u8], conversation: &Conversation) {
+    fn begin_to_look(&mut self, conversation: &Conversation) {
         let now = self.now();
-        if self.close_up.is_none() {
-            let fresh = self.received == 0;
-            self.close_up = CloseUp::begin(conversation, &self.origin, now, fresh);
-        }
+        let met = if self.received == 0 {
+            Met::Fresh
+        } else if self.clock.in_turn() || self.clock.has_just_answered(now) {
+            Met::AtWork
+        } else {
+            Met::AtRest
+        };
+        self.close_up = CloseUp::begin(conversation, &self.origin, now, met);
+    }
+
+    #[cold]
+    fn look_closer(&mut self, bytes: &[u8]) {
+        let now = self.now();
         if let Some(close_up) = &mut self.close_up {
             close_up.client_said(bytes, now, self.clock.paths().client, &self.origin);
         }
