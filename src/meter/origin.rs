@@ -173,15 +173,13 @@ impl OriginMeters {
         Attendance(self)
     }
 
-    /// The opening took these round trips of the client and to the database, and so long from `accept()` to the database's yes. The
-    /// client waited longer: for the handshake before, and for the yes to arrive.
-    pub fn opened(&self, client: RoundTrips, upstream: RoundTrips, took: Duration) {
+    /// The opening took these round trips of the client and to the database, and the client waited so long for it.
+    pub fn opened(&self, client: RoundTrips, upstream: RoundTrips, waited: Duration) {
         let [near, far] = [client, upstream].map(|leg| leg.rtt * leg.turns);
         self.connect_round_trips.inc_by(u64::from(client.turns));
         self.network_client.inc_by(near.as_secs_f64());
         self.network_upstream.inc_by(far.as_secs_f64());
-        self.connect_seconds
-            .inc_by((took + client.rtt * 2).as_secs_f64());
+        self.connect_seconds.inc_by(waited.as_secs_f64());
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let unshown = &self.unshown;
         for (sum, more) in [

@@ -86,7 +86,9 @@ impl LoggedIn {
             turns: upstream_turns,
             rtt: upstream_rtt,
         };
-        meters.opened(path, beyond, visit.since.elapsed());
+        // before the accept there was TCP's handshake, and the database's yes has still to arrive
+        let waited = visit.since.elapsed() + path.rtt * 2;
+        meters.opened(path, beyond, waited);
         if let Some(rtt) = client_rtt {
             let turns = [visit.turn, first_answer];
             meters.came_by(rtt, turns.into_iter().flatten().min(), visit.hop);

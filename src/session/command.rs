@@ -15,17 +15,18 @@ use super::{
     login::No,
     login_mysql::{Agreed, Told, needed, rights},
     refusal::Refusal,
-    relay::{End, Interlude, Relay},
+    relay::{End, Interlude, Leg, Relay},
     report,
     stages::MYSQL_PATIENCE,
     tenure::{Prospect, Revocation, Tenure},
 };
 use crate::{
+    meter::{OriginMeters, RoundTrips},
     net::Stream,
     policy::{Claim, Denial, Reason, Replication},
     protocol::{
         Conversation, Hold,
-        mysql::{self, Asked, LoginError, Whom},
+        mysql::{self, Asked, Changed, LoginError, Whom},
     },
     wire::mysql::{ChangeUser, Edit, WireError},
 };
@@ -194,12 +195,14 @@ async fn change_user(
     let Interlude {
         client,
         upstream,
-        conversation,
+        conversation: Conversation::Mysql(conversation),
         orders,
         ..
-    } = relay.interlude();
-    let (Conversation::Mysql(conversation), Some(agreed)) = (conversation, &mut orders.agreed)
+    } = relay.interlude()
     else {
+        return Some(End::Breach);
+    };
+    let Some(agreed) = &mut orders.agreed else {
         return Some(End::Breach);
     };
     let tenure = &mut orders.tenure;
@@ -224,6 +227,7 @@ async fn change_user(
         },
         by,
     };
+    let began = Instant::now();
     match mysql::change_user(client, upstream, command, agreed.capabilities, terms).await {
         Ok(changed) => {
             tenure.adopt(prospect);
@@ -231,6 +235,7 @@ async fn change_user(
             conversation.changed_user(changed.status);
             conversation.set_rights(rights(tenure));
             let meters = tenure.held.meters();
+            opened(&meters, [client, upstream], &changed, began);
             relay.move_to(meters);
             None
         }
@@ -254,6 +259,19 @@ async fn change_user(
             Some(end)
         }
     }
+}
+
+/// It is an opening, if not of a connection.
+fn opened(meters: &OriginMeters, legs: [&mut Stream; 2], changed: &Changed, began: Instant) {
+    let [client, upstream] = legs.map(|leg| leg.facts().and_then(|facts| facts.min_rtt));
+    let round_trips = |turns, rtt: Option<Duration>| RoundTrips {
+        turns,
+        rtt: rtt.unwrap_or_default(),
+    };
+    let path = round_trips(changed.turns, client);
+    let beyond = round_trips(changed.upstream_turns, upstream);
+    // the command was on its way to us, and the yes has still to arrive
+    meters.opened(path, beyond, began.elapsed() + path.rtt);
 }
 
 impl Denied {

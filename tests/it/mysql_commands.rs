@@ -73,6 +73,8 @@ fn whom_a_rule_admits_may_take_over_the_session() {
     let server = Rogue::content();
     let gateway = gateway(&server);
     let mut client = session(&gateway);
+    let turns = || gateway.metric("doorward_connect_round_trips_total", &[]);
+    let before = turns();
     // no database at all is what a client may begin with, too
     for (user, database) in [("second", "spare"), ("app", "shop"), ("second", "")] {
         client.put(0, &pivot(user, database));
@@ -82,6 +84,8 @@ fn whom_a_rule_admits_may_take_over_the_session() {
     }
     let heard = server.commands().concat();
     assert!(heard.starts_with(&[&[COM_CHANGE_USER], b"second\0".as_slice()].concat()));
+    // each of them is an opening that the client waits for
+    assert!(turns() >= before + 3.0, "{before} before, {} now", turns());
 }
 
 #[test]

@@ -69,6 +69,9 @@ pub struct LoggedIn {
 pub struct Changed {
     pub status: Status,
     pub charset: u16,
+    /// Round trips of the client, and to the server.
+    pub turns: u32,
+    pub upstream_turns: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -255,6 +258,8 @@ where
     Ok(Changed {
         status,
         charset: command.charset(),
+        turns: 1 + exchange.answers(),
+        upstream_turns: upstream.said(),
     })
 }
 

@@ -185,6 +185,11 @@ impl<S> Unfinished<S> {
         1 + self.said
     }
 
+    /// How often the server had something to answer.
+    pub(super) const fn said(&self) -> u32 {
+        self.said
+    }
+
     /// The connection, when it has become a session.
     pub fn into_stream(self) -> Option<S> {
         self.leg.map(Leg::into_stream)
