@@ -70,6 +70,27 @@ pub(super) struct Caps {
     pub(super) per_source: u32,
 }
 
+/// Of what there is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crowd {
+    /// Openings of everybody.
+    InAll,
+    /// Openings of one source.
+    OfSource,
+    /// Strangers that were answered in this second.
+    Answered,
+}
+
+impl Crowd {
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::InAll => "too many openings in progress",
+            Self::OfSource => "too many openings in progress from this source",
+            Self::Answered => "too many strangers were answered in this second",
+        }
+    }
+}
+
 /// One opening in progress; it ends when dropped.
 #[derive(Debug)]
 pub(super) struct Pass {
@@ -78,13 +99,13 @@ pub(super) struct Pass {
 }
 
 impl Gate {
-    /// `None` when too many are at the door: in all, where a quarter is kept for mentioned sources, or from this source.
+    /// Fails when too many are at the door: in all, where a quarter is kept for mentioned sources, or from this source.
     pub(super) fn enter(
         self: &Arc<Self>,
         source: Source,
         mentioned: bool,
         caps: Caps,
-    ) -> Option<Pass> {
+    ) -> Result<Pass, Crowd> {
         let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
         let all = if mentioned {
             caps.all
@@ -92,15 +113,15 @@ impl Gate {
             caps.all - caps.all / 4
         };
         if openings.all >= all {
-            return None;
+            return Err(Crowd::InAll);
         }
         let here = openings.by_source.entry(source).or_default();
         if *here >= caps.per_source {
-            return None;
+            return Err(Crowd::OfSource);
         }
         *here += 1;
         openings.all += 1;
-        Some(Pass {
+        Ok(Pass {
             gate: Arc::clone(self),
             source,
         })
@@ -113,19 +134,21 @@ impl Gate {
         source: Source,
         caps: Caps,
         deadline: Instant,
-    ) -> Option<Pass> {
-        if let Some(pass) = self.enter(source, true, caps) {
-            return Some(pass);
+    ) -> Result<Pass, Crowd> {
+        let enter = || self.enter(source, true, caps);
+        if let Ok(pass) = enter() {
+            return Ok(pass);
         }
-        let _place = Waiting::queue(&self.waiting, caps.all)?;
+        let _place = Waiting::queue(&self.waiting, caps.all).ok_or(Crowd::InAll)?;
         loop {
             // registered before the look, so that a place given back between the two is not missed
             let mut left = pin!(self.left.notified());
             left.as_mut().enable();
-            if let Some(pass) = self.enter(source, true, caps) {
-                return Some(pass);
-            }
-            timeout_at(deadline, left).await.ok()?;
+            let crowd = match enter() {
+                Ok(pass) => return Ok(pass),
+                Err(crowd) => crowd,
+            };
+            timeout_at(deadline, left).await.map_err(|_late| crowd)?;
         }
     }
 }
@@ -188,13 +211,18 @@ mod tests {
             per_source: 64,
         };
         let strangers: Vec<_> = (0..9)
-            .filter_map(|n| gate.enter(source(&format!("192.0.2.{n}")), false, caps))
+            .filter_map(|n| {
+                gate.enter(source(&format!("192.0.2.{n}")), false, caps)
+                    .ok()
+            })
             .collect();
         assert_eq!(strangers.len(), 6);
         let known: Vec<_> = (0..3)
-            .filter_map(|_| gate.enter(source("10.0.0.1"), true, caps))
+            .filter_map(|_| gate.enter(source("10.0.0.1"), true, caps).ok())
             .collect();
         assert_eq!(known.len(), 2);
+        let one_more = gate.enter(source("10.0.0.2"), true, caps);
+        assert_eq!(one_more.unwrap_err(), Crowd::InAll);
     }
 
     #[test]
@@ -206,14 +234,12 @@ mod tests {
         };
         let first = gate.enter(source("2001:db8::1"), false, caps);
         let second = gate.enter(source("2001:db8::2"), false, caps);
-        assert!(first.is_some() && second.is_some());
-        assert!(
-            gate.enter(source("2001:db8::3"), false, caps).is_none(),
-            "the same /64"
-        );
-        assert!(gate.enter(source("2001:db8:0:1::3"), false, caps).is_some());
+        assert!(first.is_ok() && second.is_ok());
+        let third = gate.enter(source("2001:db8::3"), false, caps);
+        assert_eq!(third.unwrap_err(), Crowd::OfSource, "the same /64");
+        assert!(gate.enter(source("2001:db8:0:1::3"), false, caps).is_ok());
         drop(first);
-        assert!(gate.enter(source("2001:db8::3"), false, caps).is_some());
+        assert!(gate.enter(source("2001:db8::3"), false, caps).is_ok());
         drop(second);
     }
 
@@ -226,13 +252,14 @@ mod tests {
         };
         let first = gate.enter(source("10.0.0.1"), true, caps);
         let soon = Instant::now() + Duration::from_secs(1);
-        assert!(gate.wait(source("10.0.0.1"), caps, soon).await.is_none());
+        let late = gate.wait(source("10.0.0.1"), caps, soon).await;
+        assert_eq!(late.unwrap_err(), Crowd::OfSource);
         let later = soon + Duration::from_secs(1);
         let (pass, ()) = tokio::join!(gate.wait(source("10.0.0.1"), caps, later), async {
             tokio::task::yield_now().await;
             drop(first);
         });
-        assert!(pass.is_some());
+        assert!(pass.is_ok());
         assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
     }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::references::Reference;
+use super::{gate::Crowd, references::Reference};
 use crate::{
     config::Protocol,
     policy::{Claim, Denial, Reason},
@@ -15,8 +15,8 @@ use crate::{
 pub(super) enum Refusal {
     #[error("{0}")]
     Denied(#[from] Denial),
-    #[error("too many openings in progress, in all or from this source")]
-    TooMany,
+    #[error("{}", .0.words())]
+    TooMany(Crowd),
     #[error("the audit is required and cannot be written")]
     Unrecorded,
     #[error("nothing came in time")]
@@ -55,7 +55,7 @@ impl Refusal {
         match self {
             Self::Denied(denial) => denial.reason,
             Self::LeftAtChallenge => Reason::Allowed,
-            Self::TooMany | Self::Unrecorded => Reason::LimitGlobal,
+            Self::TooMany(_) | Self::Unrecorded => Reason::LimitGlobal,
             Self::Silent | Self::Late => Reason::OpeningTimeout,
             Self::Left | Self::Malformed(_) => Reason::MalformedOpening,
             Self::Tls(_) => Reason::TlsFailed,
@@ -87,7 +87,7 @@ impl Refusal {
             | Self::Tls(_)
             | Self::NotProved(_)
             | Self::UpstreamRefused(_) => true,
-            Self::TooMany
+            Self::TooMany(_)
             | Self::Unrecorded
             | Self::LeftAtChallenge
             | Self::Unreachable(_)
@@ -103,6 +103,9 @@ impl Refusal {
         // the label alone would blame the client, whose own leg may be encrypted
         if matches!(self, Self::HostBlocked) {
             return "the server has shut the gateway's address out";
+        }
+        if let Self::TooMany(crowd) = self {
+            return crowd.words();
         }
         if matches!(self, Self::Unrecorded) {
             return "the gateway cannot write its audit";
@@ -137,7 +140,7 @@ impl Refusal {
     pub(super) const fn rule(&self) -> Option<&Arc<str>> {
         match self {
             Self::Denied(denial) => denial.rule.as_ref(),
-            Self::TooMany
+            Self::TooMany(_)
             | Self::Unrecorded
             | Self::Silent
             | Self::Late

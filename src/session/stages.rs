@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Door, Gateway,
-    gate::{Caps, Pass, Source},
+    gate::{Caps, Crowd, Pass, Source},
     greet_mysql::greet_mysql,
     greet_postgres::greet_postgres,
     refusal::Refusal,
@@ -233,9 +233,13 @@ impl Accepted {
         } else {
             gateway.gate.wait(source, caps, visit.deadline).await
         };
-        let Some(pass) = pass else {
-            let refused = Refused::new(visit, Some(shortlist), Refusal::TooMany, None);
-            return Err(refused.tell_unheard(&socket));
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(crowd) => {
+                let refusal = Refusal::TooMany(crowd);
+                let refused = Refused::new(visit, Some(shortlist), refusal, None);
+                return Err(refused.tell_unheard(&socket));
+            }
         };
         let guest = Guest {
             visit,
@@ -342,7 +346,7 @@ fn turned_away(visit: &Visit, shortlist: Shortlist, answer: Answer) -> Option<Re
     match gateway.may_explain(rate) {
         true => None,
         false if hopeless => Some(unknown().into()),
-        false => Some(Refusal::TooMany),
+        false => Some(Refusal::TooMany(Crowd::Answered)),
     }
 }
 
