@@ -1,7 +1,8 @@
 //! Where a command writes. Floor 5.
 
 use std::{
-    fmt::Display,
+    borrow::Cow,
+    fmt::{Display, Write as _},
     io::{IsTerminal as _, Write},
 };
 
@@ -50,7 +51,7 @@ impl<'a> Output<'a> {
     /// The answer for a program: one object, indented.
     pub fn say_json(&mut self, answer: &impl Serialize) {
         match serde_json::to_string_pretty(answer) {
-            Ok(text) => self.say(text),
+            Ok(text) => self.say(visible(&text)),
             Err(error) => self.complain(error),
         }
     }
@@ -58,7 +59,7 @@ impl<'a> Output<'a> {
     /// One of many answers for a program, each in a line of its own. `false`: nobody listens any more.
     pub fn say_json_line(&mut self, answer: &impl Serialize) -> bool {
         let text = serde_json::to_string(answer).unwrap_or_default();
-        writeln!(self.out, "{text}").is_ok() && self.out.flush().is_ok()
+        writeln!(self.out, "{}", visible(&text)).is_ok() && self.out.flush().is_ok()
     }
 
     /// One of many answers for a person: on a terminal in the place of the one before, elsewhere behind it. `false`: nobody
@@ -91,5 +92,57 @@ impl<'a> Output<'a> {
     /// What is wrong, with a line end.
     pub fn complain(&mut self, text: impl Display) {
         let _closed = writeln!(self.err, "{text}");
+    }
+}
+
+/// JSON with what moves a cursor, turns a line around or cannot be seen as `\uXXXX`. Names come from the wire, and beyond ASCII's
+/// own control characters JSON lets them stand; outside of strings it has nothing of the kind.
+fn visible(json: &str) -> Cow<'_, str> {
+    let is_unseen = |c: char| !c.is_ascii() && c.escape_debug().len() > 1 || c == '\u{7f}';
+    if !json.contains(is_unseen) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unseen(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _infallible = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn json_shows_what_cannot_be_seen_and_means_the_same() {
+        let cli = Cli::try_parse_from(["doorward", "status", "--format", "json"]).unwrap();
+        let name =
+            "a\u{202e}b\u{2028}c\u{7f}d\u{9b}e\u{feff}f\u{e0041}g\n caf\u{e9} \u{6771}\u{4eac}";
+        for in_a_line in [false, true] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut output = Output::new(&cli.global, &mut out, &mut err);
+            if in_a_line {
+                output.say_json_line(&[name]);
+            } else {
+                output.say_json(&[name]);
+            }
+            let text = String::from_utf8(out).unwrap();
+            assert!(
+                text.contains("a\\u202eb\\u2028c\\u007fd\\u009be\\ufefff\\udb40\\udc41g"),
+                "{text}"
+            );
+            assert!(text.contains("caf\u{e9} \u{6771}\u{4eac}"), "{text}");
+            let read: [String; 1] = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, [name]);
+        }
     }
 }
