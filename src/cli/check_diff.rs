@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::server::{
     control::{self, Answer, AskError, Listing, Request},
     people::{LoginAnswer, SessionAnswer, Who},
-    why_answer::{Decision, Ground, WhyRequest},
+    why_answer::{Decision, Ground, Shows, WhyRequest},
 };
 
 /// What would become of whom.
@@ -46,7 +46,7 @@ impl Differences {
         now: SystemTime,
     ) -> Result<Self, AskError> {
         let asked = asked(socket, ground)?;
-        let mut changes = Vec::new();
+        let (mut changes, mut whose) = (Vec::new(), Vec::new());
         for some in asked.chunks(AT_ONCE) {
             let questions = some.iter().map(|(question, _)| question.clone()).collect();
             let before = ask::<Listing<Decision>>(socket, &Request::Decide { questions })?;
@@ -54,14 +54,18 @@ impl Differences {
                 let after = Decision::of(ground, question, now);
                 // what was given for a while is kept by a reload
                 if !before.temporary && !before.is_same(&after) {
+                    whose.push(question);
                     changes.push(Change {
-                        who: who(question),
+                        who: String::new(),
                         sessions: *sessions,
                         before,
                         after,
                     });
                 }
             }
+        }
+        for (change, who) in changes.iter_mut().zip(apart(&whose)) {
+            change.who = who;
         }
         Ok(Self {
             compared: asked.len(),
@@ -145,6 +149,54 @@ fn ask<T: TryFrom<Answer>>(socket: &Path, request: &Request) -> Result<T, AskErr
         .map_err(|_other| AskError::NoAnswer("it answers another question".to_owned()))
 }
 
+/// Who asks, in words of which no two are the same.
+fn apart(questions: &[&WhyRequest]) -> Vec<String> {
+    let short: Vec<_> = questions.iter().map(|question| who(question)).collect();
+    let alone = |words: &String| short.iter().filter(|other| *other == words).count() == 1;
+    let each = short.iter().zip(questions);
+    each.map(|(words, question)| {
+        if alone(words) {
+            words.clone()
+        } else {
+            format!("{words}, {}", way(question))
+        }
+    })
+    .collect()
+}
+
+/// How it comes, and when.
+fn way(question: &WhyRequest) -> String {
+    let mut parts = vec![
+        question
+            .tls
+            .as_ref()
+            .map_or_else(|| "in clear".to_owned(), |version| format!("TLS {version}")),
+        match &question.certificate {
+            Some(Shows::Names {
+                dns,
+                uri,
+                cn,
+                sha256,
+                ..
+            }) => {
+                let names = dns.iter().chain(uri).chain(cn).chain(sha256);
+                let names: Vec<_> = names.map(|name| name.escape_debug().to_string()).collect();
+                format!("certificate {}", names.join(" "))
+            }
+            Some(Shows::Chain(_)) => "with a certificate".to_owned(),
+            None => "without a certificate".to_owned(),
+        },
+    ];
+    parts.extend(
+        question
+            .replication
+            .as_ref()
+            .map(|kind| format!("replication {kind}")),
+    );
+    parts.extend(question.at.as_ref().map(|at| format!("at {at}")));
+    parts.join(", ")
+}
+
 fn who(question: &WhyRequest) -> String {
     let mut text = format!("{} user {}", question.address, question.user.escape_debug());
     if let Some(database) = &question.database {
@@ -162,3 +214,35 @@ fn who(question: &WhyRequest) -> String {
 const AT_ONCE: usize = 40;
 /// Changes that are shown to a person.
 const SHOWN: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_changes_read_the_same() {
+        let plain = WhyRequest {
+            address: "127.0.0.1".to_owned(),
+            user: "app".to_owned(),
+            database: Some("shop".to_owned()),
+            listener: Some("pg".to_owned()),
+            ..WhyRequest::default()
+        };
+        let encrypted = WhyRequest {
+            tls: Some("1.3".to_owned()),
+            ..plain.clone()
+        };
+        let elsewhere = WhyRequest {
+            listener: Some("pg2".to_owned()),
+            ..plain.clone()
+        };
+        assert_eq!(
+            apart(&[&plain, &encrypted, &elsewhere]),
+            [
+                "127.0.0.1 user app database shop on pg, in clear, without a certificate",
+                "127.0.0.1 user app database shop on pg, TLS 1.3, without a certificate",
+                "127.0.0.1 user app database shop on pg2",
+            ]
+        );
+    }
+}
