@@ -82,7 +82,7 @@ impl Pages {
             return text(
                 StatusCode::NOT_FOUND,
                 if self.loopback {
-                    "there are /, /metrics, /healthz and /readyz\n"
+                    "there are /, /status.json, /metrics, /healthz and /readyz\n"
                 } else {
                     "there are /metrics, /healthz and /readyz\n"
                 },
