@@ -22,8 +22,10 @@ pub struct AllowArgs {
     /// What a refusal with this reference asked for
     #[arg(long = "ref", value_name = "REF", conflicts_with_all = ["user", "database", "listener"])]
     pub reference: Option<String>,
+    /// The user that may log in; must be given, except with --ref
     #[arg(long, required_unless_present = "reference")]
     pub user: Option<String>,
+    /// The database that may be opened; must be given, except with --ref
     #[arg(long, required_unless_present = "reference")]
     pub database: Option<String>,
     /// May be left out when there is one

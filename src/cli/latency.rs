@@ -13,6 +13,12 @@ use crate::server::{
 
 /// Shows all origins in a table, or watches one of them and explains it.
 pub(super) fn run(arguments: &LatencyArgs, global: &Global, output: &mut Output<'_>) -> Exit {
+    if let (None, Some(seconds)) = (&arguments.origin, arguments.seconds) {
+        output.complain(format_args!(
+            "error: `--for` watches one origin: name it, as in `doorward latency shop --for {seconds}`"
+        ));
+        return Exit::Usage;
+    }
     let asked = ask(global, output);
     let all = match asked {
         Ok(all) => all,
@@ -50,7 +56,7 @@ fn watched(
     global: &Global,
     output: &mut Output<'_>,
 ) -> Result<Vec<LatencyLine>, Exit> {
-    let seconds = arguments.seconds;
+    let seconds = arguments.seconds.unwrap_or(USUAL);
     if seconds > 0 {
         let watch = Request::Watch {
             origin: origin.to_owned(),
@@ -335,6 +341,9 @@ fn confidence(line: &LatencyLine) -> String {
         Confidence::Good => format!("good: {founded}"),
     }
 }
+
+/// Seconds for which an origin is watched.
+const USUAL: u64 = 10;
 
 /// Seconds for which the gateway goes on watching after the command has asked for the last time.
 const LEEWAY: u64 = 2;

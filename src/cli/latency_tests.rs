@@ -139,3 +139,18 @@ fn a_name_that_is_not_there_is_answered_with_those_that_are() {
         "error: there is no origin \"x\": there is none"
     );
 }
+
+#[test]
+fn a_time_to_watch_without_an_origin_is_told_how() {
+    use clap::Parser as _;
+
+    let cli = crate::cli::Cli::try_parse_from(["doorward", "latency", "--for", "3"]).unwrap();
+    let crate::cli::Command::Latency(arguments) = &cli.command else {
+        panic!("not latency");
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut output = Output::new(&cli.global, &mut out, &mut err);
+    assert_eq!(run(arguments, &cli.global, &mut output), Exit::Usage);
+    let told = String::from_utf8(err).unwrap();
+    assert!(told.contains("`doorward latency shop --for 3`"), "{told}");
+}

@@ -238,9 +238,9 @@ pub struct StatusArgs {
 pub struct LatencyArgs {
     /// Watch this origin, then explain it at length
     pub origin: Option<String>,
-    /// How many seconds it is watched, if Ctrl-C does not end it; 0 to tell what is known
-    #[arg(long = "for", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), requires = "origin")]
-    pub seconds: u64,
+    /// How many seconds it is watched, if Ctrl-C does not end it: 3600 at most, 0 to tell what is known [default: 10]
+    #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
+    pub seconds: Option<u64>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -302,6 +302,7 @@ pub struct WhyArgs {
         conflicts_with_all = ["address", "user", "database", "listener", "tls", "replication", "at", "resolve", "certificate", "shown"]
     )]
     pub reference: Option<String>,
+    /// The user that it logs in as; must be given, except with --ref
     #[arg(long, required_unless_present = "reference")]
     pub user: Option<String>,
     /// When absent the user's name, as PostgreSQL does; on MySQL none
