@@ -8,7 +8,7 @@ use super::{Exit, Global, LatencyArgs, Output, daemon, status::length, table::Ta
 use crate::server::{
     control::{Listing, Request},
     latency::{Confidence, LatencyLine, Unit},
-    verdict::time,
+    verdict::{hundredths, per_cent, time},
 };
 
 /// Shows all origins in a table, or watches one of them and explains it.
@@ -159,7 +159,7 @@ fn rtts(line: &LatencyLine) -> String {
 
 fn digits(millis: f64) -> String {
     if millis < 9.95 {
-        format!("{millis:.2}")
+        hundredths(millis)
     } else {
         format!("{millis:.0}")
     }
@@ -189,7 +189,7 @@ fn flights_cell(line: &LatencyLine, says_unit: bool) -> String {
 
 fn network(line: &LatencyLine) -> String {
     line.network_share.map_or_else(nothing, |share| {
-        format!("{} ({:.0} %)", time(line.network_ms), share * 100.0)
+        format!("{} ({})", time(line.network_ms), per_cent(share))
     })
 }
 
@@ -248,7 +248,7 @@ fn work(line: &LatencyLine) -> Vec<(&'static str, String)> {
     let connecting = part(line.connecting_ms, line.connecting_network_ms, "network");
     vec![
         (these, units(line)),
-        (each, format!("{:.1} flights", line.flights_per_unit)),
+        (each, flights(line.flights_per_unit)),
         ("  database", time(line.database_ms)),
         (
             "  network",
@@ -284,6 +284,13 @@ fn work(line: &LatencyLine) -> Vec<(&'static str, String)> {
             format!("{} of {} flights", line.pipelined, line.flights),
         ),
     ]
+}
+
+fn flights(each: f64) -> String {
+    match format!("{each:.1}").as_str() {
+        "1.0" => "1 flight".to_owned(),
+        many => format!("{many} flights"),
+    }
 }
 
 fn path(line: &LatencyLine) -> String {

@@ -141,6 +141,33 @@ fn a_name_that_is_not_there_is_answered_with_those_that_are() {
 }
 
 #[test]
+fn what_is_little_is_never_told_as_nothing() {
+    let near = LatencyLine {
+        likely_p50_ms: Some(0.004),
+        likely_p90_ms: Some(0.02),
+        network_ms: 0.004,
+        network_share: Some(0.005),
+        ..line()
+    };
+    let table = table(&[near]);
+    assert!(table.contains("< 0.01/0.02 ms"), "{table}");
+    assert!(table.contains("< 0.01 ms (< 1 %)"), "{table}");
+}
+
+#[test]
+fn one_flight_is_one_flight() {
+    let alone = LatencyLine {
+        flights_per_unit: 1.02,
+        ..line()
+    };
+    let text = explain(&alone);
+    assert!(
+        text.contains("of each connection      1 flight\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_time_to_watch_without_an_origin_is_told_how() {
     use clap::Parser as _;
 

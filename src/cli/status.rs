@@ -12,6 +12,7 @@ use super::{Exit, Format, Global, Output, StatusArgs, daemon, table::Table};
 use crate::server::{
     control::Request,
     status::{Lasts, OriginLine, Status},
+    verdict::{hundredths, per_cent},
 };
 
 /// Asks the daemon and shows what it says, once or until nobody listens.
@@ -182,13 +183,11 @@ fn origins(origins: &[OriginLine], now: SystemTime) -> Table {
             origin.sessions.to_string(),
             origin
                 .rtt_p50_ms
-                .map_or_else(nothing, |rtt| format!("{rtt:.2} ms")),
+                .map_or_else(nothing, |rtt| format!("{} ms", hundredths(rtt))),
             origin.flights.to_string(),
             seconds(origin.database_seconds),
             seconds(origin.network_seconds),
-            origin
-                .network_share
-                .map_or_else(nothing, |share| format!("{:.0} %", share * 100.0)),
+            origin.network_share.map_or_else(nothing, per_cent),
             last_seen(origin, now),
         ]);
     }

@@ -11,7 +11,7 @@ pub(super) fn of(line: &LatencyLine) -> String {
         return match line.rtt_p50_ms {
             Some(rtt) => format!(
                 "the path takes {}; nothing was asked in this time",
-                time(rtt)
+                taken(rtt)
             ),
             None => "nothing has been measured yet".to_owned(),
         };
@@ -25,8 +25,8 @@ pub(super) fn of(line: &LatencyLine) -> String {
             } else {
                 "the path"
             },
-            time(rtt),
-            time(expected)
+            taken(rtt),
+            taken(expected)
         );
     }
     match (line.hop.as_deref(), line.turn_ms) {
@@ -50,9 +50,9 @@ pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
             what: Remedy::Connecting,
             text: format!(
                 "of which connecting {} ({:.0} turns{beyond}, a new connection for each page): CONN_MAX_AGE=60, or a pool, saves up to {}",
-                time(line.connecting_network_ms),
+                taken(line.connecting_network_ms),
                 line.connect_turns,
-                time(saves)
+                taken(saves)
             ),
             saves_ms: saves,
         });
@@ -62,7 +62,7 @@ pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
         text: format!(
             "one query repeated {} times in a row: joining it saves up to {}",
             repeated.length,
-            time(repeated.saves_ms)
+            taken(repeated.saves_ms)
         ),
         saves_ms: repeated.saves_ms,
     }));
@@ -72,7 +72,7 @@ pub(super) fn advice(line: &LatencyLine) -> Vec<Advice> {
             what: Remedy::Transfer,
             text: format!(
                 "answers wait {} until the client has taken them: fewer rows and columns come sooner",
-                time(transfer)
+                taken(transfer)
             ),
             saves_ms: transfer,
         });
@@ -89,24 +89,24 @@ fn on_the_path(line: &LatencyLine) -> String {
     if line.network_upstream_ms * 2.0 > line.network_ms {
         return format!(
             "the way from here to the database costs {} of them: bring the gateway to the database, or cut round trips",
-            time(line.network_upstream_ms)
+            taken(line.network_upstream_ms)
         );
     }
     format!(
         "the path takes {}: bring app and database together, or cut round trips",
-        time(line.rtt_p50_ms.unwrap_or_default())
+        taken(line.rtt_p50_ms.unwrap_or_default())
     )
 }
 
 fn behind_this_machine(line: &LatencyLine) -> String {
     format!(
         "the path takes {} and begins on this machine: an application here, or the end of a tunnel that hides the rest",
-        time(line.rtt_p50_ms.unwrap_or_default())
+        taken(line.rtt_p50_ms.unwrap_or_default())
     )
 }
 
 fn behind_a_hop(line: &LatencyLine, hop: &str, turn: Option<f64>) -> String {
-    let rtt = time(line.rtt_p50_ms.unwrap_or_default());
+    let rtt = taken(line.rtt_p50_ms.unwrap_or_default());
     let what = if hop == "balancer" {
         "a balancer"
     } else {
@@ -115,9 +115,9 @@ fn behind_a_hop(line: &LatencyLine, hop: &str, turn: Option<f64>) -> String {
     match turn {
         Some(turn) if turn >= WORTH_A_HOP => format!(
             "a turn takes {} and the path {rtt}: {what} is in between, and the rest of the way is behind it",
-            time(turn)
+            taken(turn)
         ),
-        Some(turn) => format!("the path takes {rtt} to {what}, and a turn {}", time(turn)),
+        Some(turn) => format!("the path takes {rtt} to {what}, and a turn {}", taken(turn)),
         None => format!("the path takes {rtt} to {what}; what is behind it cannot be seen"),
     }
 }
@@ -129,8 +129,32 @@ pub(crate) fn time(millis: f64) -> String {
         ms if ms >= 995.0 => format!("{:.1} s", ms / 1000.0),
         ms if ms >= 9.95 => format!("{ms:.0} ms"),
         ms if ms >= 0.995 => format!("{ms:.1} ms"),
-        ms => format!("{ms:.2} ms"),
+        ms => format!("{} ms", hundredths(ms)),
     }
+}
+
+/// Two places, and never nothing for what is something.
+pub(crate) fn hundredths(number: f64) -> String {
+    if number > 0.0 && number < 0.01 {
+        "< 0.01".to_owned()
+    } else {
+        format!("{number:.2}")
+    }
+}
+
+/// A part of a whole, 0 to 1, in per cent: never nothing for what is something, nor all where something is missing. The status page
+/// has the same rule.
+pub(crate) fn per_cent(part: f64) -> String {
+    match part {
+        part if part > 0.0 && part < 0.01 => "< 1 %".to_owned(),
+        part if (0.995..1.0).contains(&part) => "> 99 %".to_owned(),
+        part => format!("{:.0} %", part * 100.0),
+    }
+}
+
+/// The same time within a sentence.
+fn taken(millis: f64) -> String {
+    time(millis).replace("< ", "less than ")
 }
 
 /// Milliseconds of a piece of work that nobody notices.

@@ -215,3 +215,30 @@ fn an_app_that_has_moved_is_found_by_what_was_expected_of_it() {
         line.verdict
     );
 }
+
+#[test]
+fn a_path_of_some_microseconds_takes_more_than_nothing() {
+    let figures = OriginFigures {
+        happened: Totals::default(),
+        ..pages(Duration::from_micros(4))
+    };
+    assert_eq!(
+        judged(&figures).verdict,
+        "the path takes less than 0.01 ms; nothing was asked in this time"
+    );
+}
+
+#[test]
+fn a_part_is_nothing_or_all_only_where_it_is() {
+    for (part, words) in [
+        (0.0, "0 %"),
+        (0.000_1, "< 1 %"),
+        (0.009_9, "< 1 %"),
+        (0.01, "1 %"),
+        (0.991_9, "99 %"),
+        (0.999, "> 99 %"),
+        (1.0, "100 %"),
+    ] {
+        assert_eq!(per_cent(part), words);
+    }
+}

@@ -38,6 +38,7 @@ function millis(ms) {
   if (ms == null) return "\u2013";
   if (ms >= 599500) return length(ms / 1000);
   const [number, unit] = ms >= 995 ? [ms / 1000, "s"] : [ms, "ms"];
+  if (number > 0 && number < 0.01) return `<\u202f0.01\u00a0${unit}`;
   return `${number === 0 ? 0 : number.toFixed(number >= 9.95 ? 0 : number >= 0.995 ? 1 : 2)}\u00a0${unit}`;
 }
 function length(seconds) {
@@ -47,7 +48,7 @@ function length(seconds) {
 }
 const count = n => Number(n).toLocaleString("en").replaceAll(",", "\u202f");
 const few = n => (n >= 9.95 ? count(Math.round(n)) : n >= 0.95 || n === 0 ? String(Math.round(n * 10) / 10) : n.toFixed(1));
-const share = part => part == null ? "\u2013" : part > 0 && part < 0.005 ? "<\u202f1\u00a0%" : part < 1 && part > 0.994 ? ">\u202f99\u00a0%" : `${Math.round(part * 100)}\u00a0%`;
+const share = part => part == null ? "\u2013" : part > 0 && part < 0.01 ? "<\u202f1\u00a0%" : part < 1 && part >= 0.995 ? ">\u202f99\u00a0%" : `${Math.round(part * 100)}\u00a0%`;
 const clock = date => date.toLocaleTimeString("en-GB");
 const plural = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
 const pair = (a, b) => {
@@ -175,7 +176,7 @@ function drawOrigin(article, { line, points, step }) {
     mark: MARKS[how], verdict: line.verdict, share: share(line.network_share),
     "rtt-what": `Round trip${line.scope === "hop" ? " to the hop" : ""}`, rtt: pair(line.rtt_p50_ms, line.rtt_p90_ms),
     turn: millis(line.turn_ms), sessions: count(line.sessions), of: ` of ${line.origin}`,
-    unit: `A ${line.unit} of ${few(line.flights_per_unit)} flights`, takes: millis(whole),
+    unit: `A ${line.unit} of ${few(line.flights_per_unit)} ${few(line.flights_per_unit) === "1" ? "flight" : "flights"}`, takes: millis(whole),
   });
   show(own["turn-row"], line.scope === "hop" && line.turn_ms != null);
   const shown = PARTS.filter(([part]) => parts[part] > 0 || part === "database" || part === "client");
