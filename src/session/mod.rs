@@ -1,11 +1,12 @@
 //! The life of one connection, a straight line of stages. Floor 3.
 //!
 //! ```text
-//! Accepted --introduce()--> Accepted --screen(address)--> Screened --greet()--> Greeted --identify()--> Identified --allow(policy)--> Allowed
-//!                                         --login(upstream)--> LoggedIn --relay()--> Closed
+//! Accepted --introduce()--> Introduced --screen(address)--> Screened --greet()--> Greeted --identify()--> Identified
+//!          --allow(policy)--> Allowed --login(upstream)--> LoggedIn --relay()--> Closed
 //! ```
 //!
-//! Every arrow consumes its stage and gives the next or a `Refusal`; one deadline spans the opening. Nothing dials PostgreSQL
+//! Every arrow consumes its stage and gives the next, or a `Refused` that is to be reported; `identify` cannot fail, and what `relay`
+//! comes to, it logs itself. One deadline spans the opening. Nothing dials PostgreSQL
 //! before `stages::Allowed`, whose permit only the policy mints. MySQL's server speaks first: `greet` may dial it, for an address
 //! that some origin mentions. `command` decides on what changes a MySQL session once it is relayed.
 

@@ -33,11 +33,18 @@ use crate::{
     wire::postgres::CancelKey,
 };
 
-/// A connection from its first moment: the socket, the true peer, the deadline of its opening.
+/// A connection from its first moment: the socket, who is at its other end, the deadline of its opening.
 #[derive(Debug)]
 pub struct Accepted {
-    pub(super) socket: TcpStream,
-    pub(super) visit: Visit,
+    socket: TcpStream,
+    visit: Visit,
+}
+
+/// + the true peer, behind a balancer too.
+#[derive(Debug)]
+pub(super) struct Introduced {
+    socket: TcpStream,
+    visit: Visit,
 }
 
 /// What stays true of a connection through all its stages.
@@ -45,7 +52,7 @@ pub struct Accepted {
 pub(super) struct Visit {
     pub(super) gateway: Arc<Gateway>,
     pub(super) door: Arc<Door>,
-    /// The peer, canonical; behind a balancer whom it has named.
+    /// The peer, canonical; once it is introduced, whom a balancer has named.
     pub(super) address: IpAddr,
     /// The same with its port, as it came.
     pub(super) peer: SocketAddr,
@@ -181,20 +188,23 @@ impl Accepted {
     }
 
     /// A trusted balancer says for whom it has come. `None` is its own probe, which is never decided.
-    pub(super) async fn introduce(mut self) -> Result<Option<Self>, Refused> {
-        let visit = &mut self.visit;
+    pub(super) async fn introduce(self) -> Result<Option<Introduced>, Refused> {
+        let Self {
+            mut socket,
+            mut visit,
+        } = self;
         let settings = visit.door.in_force();
         let mut balancers = settings.proxy_protocol.iter();
         if !balancers.any(|trusted| trusted.contains(&visit.address)) {
-            return Ok(Some(self));
+            return Ok(Some(Introduced { socket, visit }));
         }
         let by = visit.deadline.min(visit.since + INTRODUCTION);
-        let refusal = match timeout_at(by, net::proxied(&mut self.socket)).await {
+        let refusal = match timeout_at(by, net::proxied(&mut socket)).await {
             Ok(Ok(Proxied::Client(client))) => {
                 visit.address = canonical(client.ip());
                 visit.peer = client;
                 visit.hop = Some(Hop::Balancer);
-                return Ok(Some(self));
+                return Ok(Some(Introduced { socket, visit }));
             }
             Ok(Ok(Proxied::Probe)) => {
                 visit.door.meters.probe();
@@ -204,9 +214,11 @@ impl Accepted {
             Ok(Err(error)) => Refusal::Malformed(error.to_string()),
             Err(_late) => Refusal::Silent,
         };
-        Err(Refused::new(self.visit, None, refusal, None))
+        Err(Refused::new(visit, None, refusal, None))
     }
+}
 
+impl Introduced {
     /// One look at the address. A stranger who gets no answer ends here, before a byte is read.
     pub(super) async fn screen(self) -> Result<Screened, Refused> {
         let Self { socket, visit } = self;
