@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     refusal::Refusal,
     report::Refused,
-    stages::{Greeted, Guest, Knock, unknown},
+    stages::{Greeted, Guest, Purpose, unknown},
     upstream::{dial, hear},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     wire::mysql::Greeting,
 };
 
-pub(super) async fn greet_mysql(socket: TcpStream, mut guest: Guest) -> Result<Knock, Refused> {
+pub(super) async fn greet_mysql(socket: TcpStream, mut guest: Guest) -> Result<Purpose, Refused> {
     let met = match meet(&socket, &guest).await {
         Ok(met) => met,
         Err(refusal) => return Err(guest.refused(refusal, None).tell_unheard(&socket)),
@@ -46,7 +46,7 @@ pub(super) async fn greet_mysql(socket: TcpStream, mut guest: Guest) -> Result<K
         Ok(Err(GreetError::Probe)) => {
             meters.probe();
             abandon(upstream).await;
-            return Ok(Knock::Probe);
+            return Ok(Purpose::Probe);
         }
         Ok(Err(error)) => return Err(not_greeted(error, upstream, guest).await),
         Err(_late) => {
@@ -63,7 +63,7 @@ pub(super) async fn greet_mysql(socket: TcpStream, mut guest: Guest) -> Result<K
     if let Some(tls) = &greeted.tls {
         guest.visit.turned(tls.turn);
     }
-    Ok(Knock::Session(Greeted {
+    Ok(Purpose::Session(Greeted {
         client: greeted.client,
         tls: greeted.tls,
         opening: Opening::Mysql(Box::new(Answered {

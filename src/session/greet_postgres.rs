@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, time::timeout_at};
 use super::{
     refusal::Refusal,
     report::Refused,
-    stages::{Cancelling, Greeted, Guest, Knock},
+    stages::{Cancelling, Greeted, Guest, Purpose},
 };
 use crate::{
     meter::Phase,
@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// The client speaks first, and the database hears of nothing.
-pub(super) async fn greet_postgres(socket: TcpStream, mut guest: Guest) -> Result<Knock, Refused> {
+pub(super) async fn greet_postgres(
+    socket: TcpStream,
+    mut guest: Guest,
+) -> Result<Purpose, Refused> {
     let visit = &guest.visit;
     let greeting = postgres::Greeting {
         tls: Arc::clone(&visit.gateway.tls.borrow()),
@@ -30,7 +33,7 @@ pub(super) async fn greet_postgres(socket: TcpStream, mut guest: Guest) -> Resul
         Ok(Ok(greeted)) => greeted,
         Ok(Err(GreetError::Probe)) => {
             meters.probe();
-            return Ok(Knock::Probe);
+            return Ok(Purpose::Probe);
         }
         Ok(Err(error)) => return Err(not_greeted(error, guest).await),
         Err(_late) => return Err(guest.refused(Refusal::Late, None)),
@@ -44,14 +47,14 @@ pub(super) async fn greet_postgres(socket: TcpStream, mut guest: Guest) -> Resul
         guest.visit.turned(tls.turn);
     }
     Ok(match greeted.asked {
-        postgres::Asked::Startup(startup) => Knock::Session(Greeted {
+        postgres::Asked::Startup(startup) => Purpose::Session(Greeted {
             client: greeted.client,
             tls: greeted.tls,
             opening: Opening::Postgres(startup),
             turns: greeted.turns,
             guest,
         }),
-        postgres::Asked::Cancel(key) => Knock::Cancel(Cancelling {
+        postgres::Asked::Cancel(key) => Purpose::Cancel(Cancelling {
             client: greeted.client,
             key,
             tls: greeted.tls.is_some(),

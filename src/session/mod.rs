@@ -77,7 +77,7 @@ use mysql_server::MysqlServer;
 use references::{Reference, References};
 use roll::Roll;
 use seats::Seats;
-use stages::Knock;
+use stages::Purpose;
 use table::SessionTable;
 
 /// A listener with what stands behind it.
@@ -374,12 +374,12 @@ async fn open(accepted: Accepted) -> Result<Option<Relaying>, report::Refused> {
     };
     let screened = introduced.screen().await?;
     let greeted = match screened.greet().await? {
-        Knock::Session(greeted) => greeted,
-        Knock::Cancel(cancelling) => {
+        Purpose::Session(greeted) => greeted,
+        Purpose::Cancel(cancelling) => {
             cancelling.forward().await;
             return Ok(None);
         }
-        Knock::Probe => return Ok(None),
+        Purpose::Probe => return Ok(None),
     };
     let identified = greeted.identify();
     let allowed = identified.allow().await?;

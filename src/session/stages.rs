@@ -120,7 +120,7 @@ pub(super) struct Allowed {
 }
 
 /// What the client asked for once its opening was read.
-pub(super) enum Knock {
+pub(super) enum Purpose {
     Session(Greeted),
     Cancel(Cancelling),
     /// A connection that was closed without a byte: somebody's health check.
@@ -264,7 +264,7 @@ impl Introduced {
 
 impl Screened {
     /// Reads the opening, in the listener's protocol.
-    pub(super) async fn greet(self) -> Result<Knock, Refused> {
+    pub(super) async fn greet(self) -> Result<Purpose, Refused> {
         let Self { socket, guest } = self;
         match guest.visit.door.settings.protocol {
             Protocol::Postgres => greet_postgres(socket, guest).await,
