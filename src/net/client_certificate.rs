@@ -7,14 +7,11 @@
 use std::time::SystemTime;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio_rustls::{
-    TlsStream,
-    rustls::{
-        self, DigitallySignedStruct, DistinguishedName, SignatureScheme,
-        client::danger::HandshakeSignatureValid,
-        crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-        server::danger::{ClientCertVerified, ClientCertVerifier},
-    },
+use tokio_rustls::rustls::{
+    self, DigitallySignedStruct, DistinguishedName, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use webpki::EndEntityCert;
 use x509_parser::{
@@ -22,7 +19,7 @@ use x509_parser::{
     prelude::{FromDer, X509Certificate},
 };
 
-use super::{Fingerprint, Stream, tls};
+use super::{Fingerprint, tls};
 use crate::policy::{Certificate, Validity};
 
 /// Why nothing is read from a certificate.
@@ -73,21 +70,6 @@ pub(super) fn unread(leaf: &CertificateDer<'_>) -> Certificate {
         ends: SystemTime::UNIX_EPOCH,
         validity: Validity::Untrusted,
         chain: Vec::new(),
-    }
-}
-
-impl Stream {
-    /// What the client at the other end has shown, its own certificate first; empty without TLS, for a client that has
-    /// shown none, and for a server.
-    pub fn client_chain(&self) -> &[CertificateDer<'static>] {
-        let shown = match self {
-            Self::Tls(stream) => match &**stream {
-                TlsStream::Server(stream) => stream.get_ref().1.peer_certificates(),
-                TlsStream::Client(_) => None,
-            },
-            Self::Tcp(_) | Self::Unix(_) => None,
-        };
-        shown.unwrap_or_default()
     }
 }
 

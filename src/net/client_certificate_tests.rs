@@ -13,7 +13,7 @@ use rcgen::{
 use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
-    TlsAcceptor, TlsConnector,
+    TlsAcceptor, TlsConnector, TlsStream,
     rustls::{
         ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
         client::ResolvesClientCert,
@@ -24,7 +24,7 @@ use tokio_rustls::{
 
 use super::*;
 use crate::{
-    net::{ClientTrust, DoorTls, tls::Identity},
+    net::{ClientTrust, DoorTls, Stream, tls::Identity},
     policy::TlsVersion,
 };
 

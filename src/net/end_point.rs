@@ -4,14 +4,11 @@ use std::fmt;
 
 use aws_lc_rs::digest::{Algorithm, SHA224, SHA256, SHA384, SHA512, digest};
 use rustls_pki_types::CertificateDer;
-use tokio_rustls::TlsStream;
 use x509_parser::{
     prelude::{FromDer, X509Certificate},
     signature_algorithm::RsaSsaPssParams,
     x509::AlgorithmIdentifier,
 };
-
-use super::Stream;
 
 /// The hash of a server's certificate (DER) by the function it was signed with. It is no secret: everybody who connects
 /// can compute it.
@@ -43,23 +40,6 @@ impl fmt::Debug for EndPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = self.as_bytes().iter();
         bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl Stream {
-    /// What a login can be bound to at the server at the other end; `None` without TLS, for a client, and for a certificate
-    /// that has no such thing.
-    pub fn server_end_point(&self) -> Option<EndPoint> {
-        match self {
-            Self::Tls(stream) => match &**stream {
-                TlsStream::Client(stream) => {
-                    let chain = stream.get_ref().1.peer_certificates()?;
-                    chain.first().and_then(EndPoint::of)
-                }
-                TlsStream::Server(_) => None,
-            },
-            Self::Tcp(_) | Self::Unix(_) => None,
-        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
+use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -14,6 +16,8 @@ use tokio_rustls::{
     TlsStream,
     rustls::{CommonState, HandshakeKind, ProtocolVersion},
 };
+
+use super::{EndPoint, Fingerprint, tls};
 
 /// A connected socket, whatever is beneath. A closed enum, so that a read in the relay is a branch and not a virtual call.
 #[derive(Debug)]
@@ -41,6 +45,62 @@ impl Stream {
             Self::Tcp(_) => 1,
             Self::Unix(_) => 0,
             Self::Tls(stream) => 1 + handshake_round_trips(stream.get_ref().1),
+        }
+    }
+
+    /// The protocol that both ends have agreed on in the handshake (ALPN).
+    pub fn agreed_protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// When the certificate ends that the server at the other end has shown.
+    pub fn server_certificate_ends(&self) -> Option<SystemTime> {
+        self.server_leaf().and_then(tls::not_after)
+    }
+
+    /// The certificate that the server at the other end has shown; `None` without TLS, and for a client.
+    pub fn server_certificate(&self) -> Option<Fingerprint> {
+        self.server_leaf().map(Fingerprint::of)
+    }
+
+    fn server_leaf(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Tls(stream) => match &**stream {
+                TlsStream::Client(stream) => stream.get_ref().1.peer_certificates()?.first(),
+                TlsStream::Server(_) => None,
+            },
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// What the client at the other end has shown, its own certificate first; empty without TLS, for a client that has
+    /// shown none, and for a server.
+    pub fn client_chain(&self) -> &[CertificateDer<'static>] {
+        let shown = match self {
+            Self::Tls(stream) => match &**stream {
+                TlsStream::Server(stream) => stream.get_ref().1.peer_certificates(),
+                TlsStream::Client(_) => None,
+            },
+            Self::Tcp(_) | Self::Unix(_) => None,
+        };
+        shown.unwrap_or_default()
+    }
+
+    /// What a login can be bound to at the server at the other end; `None` without TLS, for a client, and for a certificate
+    /// that has no such thing.
+    pub fn server_end_point(&self) -> Option<EndPoint> {
+        match self {
+            Self::Tls(stream) => match &**stream {
+                TlsStream::Client(stream) => {
+                    let chain = stream.get_ref().1.peer_certificates()?;
+                    chain.first().and_then(EndPoint::of)
+                }
+                TlsStream::Server(_) => None,
+            },
+            Self::Tcp(_) | Self::Unix(_) => None,
         }
     }
 }

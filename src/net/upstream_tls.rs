@@ -3,7 +3,7 @@
 //! The handshake is asked for in the server's own protocol, which this module does not know: it is handed a connection on
 //! which the server waits for a `ClientHello`.
 
-use std::{fmt, io, net::Ipv4Addr, path::Path, sync::Arc, time::SystemTime};
+use std::{fmt, io, net::Ipv4Addr, path::Path, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -160,36 +160,6 @@ pub async fn shown_certificate(stream: Stream) -> Result<Option<Fingerprint>, Se
         Stream::Tcp(socket) => of(&tls, socket).await,
         Stream::Unix(socket) => of(&tls, socket).await,
         Stream::Tls(_) => Err(SecureError::NotTcp),
-    }
-}
-
-impl Stream {
-    /// The protocol that both ends have agreed on in the handshake (ALPN).
-    pub fn agreed_protocol(&self) -> Option<&[u8]> {
-        match self {
-            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
-            Self::Tcp(_) | Self::Unix(_) => None,
-        }
-    }
-
-    /// When the certificate ends that the server at the other end has shown.
-    pub fn server_certificate_ends(&self) -> Option<SystemTime> {
-        self.server_leaf().and_then(tls::not_after)
-    }
-
-    /// The certificate that the server at the other end has shown; `None` without TLS, and for a client.
-    pub fn server_certificate(&self) -> Option<Fingerprint> {
-        self.server_leaf().map(Fingerprint::of)
-    }
-
-    fn server_leaf(&self) -> Option<&CertificateDer<'static>> {
-        match self {
-            Self::Tls(stream) => match &**stream {
-                TlsStream::Client(stream) => stream.get_ref().1.peer_certificates()?.first(),
-                TlsStream::Server(_) => None,
-            },
-            Self::Tcp(_) | Self::Unix(_) => None,
-        }
     }
 }
 

@@ -11,10 +11,11 @@ use tokio::{
 };
 
 use super::{
+    mysql_server::hear,
     refusal::Refusal,
     report::Refused,
     stages::{Greeted, Guest, Purpose, unknown},
-    upstream::{dial, hear},
+    upstream::dial,
 };
 use crate::{
     config::{Compression, ProtectUpstream},

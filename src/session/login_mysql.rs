@@ -5,10 +5,11 @@ use tokio::time::Instant;
 use super::{
     admitted::Session,
     login::No,
+    mysql_server::hear,
     refusal::Refusal,
     stages::{MYSQL_PATIENCE, Visit},
     tenure::{Prospect, Tenure},
-    upstream::{dial, hear},
+    upstream::dial,
 };
 use crate::{
     meter::Phase,
@@ -190,15 +191,6 @@ impl Agreed {
     }
 }
 
-impl Tenure {
-    /// The server has not believed the claim, or refused it otherwise.
-    pub(super) fn refused_by_server(&self, claim: &Claim, errno: u16) {
-        if errno == ACCESS_DENIED {
-            self.held.disbelieved(claim);
-        }
-    }
-}
-
 impl No {
     pub(super) fn of_mysql(error: LoginError, tenure: &Tenure) -> Self {
         let text = error.to_string();
@@ -225,6 +217,3 @@ impl No {
         }
     }
 }
-
-/// `ER_ACCESS_DENIED_ERROR`.
-const ACCESS_DENIED: u16 = 1045;

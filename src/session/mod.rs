@@ -24,6 +24,7 @@ mod greet_postgres;
 mod held;
 mod login;
 mod login_mysql;
+mod login_postgres;
 mod logins;
 mod mysql_server;
 mod postgres_server;

@@ -1,17 +1,20 @@
-//! What is known of a MySQL server beyond one connection to it. Floor 3.
+//! The MySQL server behind a door: hearing its greeting, and what is known of it beyond one connection. Floor 3.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 
-use super::Door;
+use super::{Door, refusal::Refusal, stages::Visit};
 use crate::{
     config::UpstreamProxyProtocol,
-    net::{OnBehalf, announce},
-    protocol::mysql::{self, Abandons, OnHeader, OwnKey, Unfinished, greeting_like},
+    net::{OnBehalf, Stream, announce},
+    protocol::mysql::{self, Abandons, HearError, OnHeader, OwnKey, Unfinished, greeting_like},
     wire::mysql::Greeting,
 };
 
@@ -19,7 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct MysqlServer {
     known: Mutex<Known>,
-    pub(super) abandons: Arc<Abandons>,
+    abandons: Arc<Abandons>,
     /// What clients without TLS send their passwords under.
     pub(super) own_key: OwnKey,
 }
@@ -37,7 +40,7 @@ struct Known {
 }
 
 impl MysqlServer {
-    pub(super) fn heard(&self, greeting: &Greeting) {
+    fn heard(&self, greeting: &Greeting) {
         let mut known = self.lock();
         known.spared_until = None;
         let same = |kept: &Arc<Greeting>| {
@@ -49,7 +52,7 @@ impl MysqlServer {
     }
 
     /// The server has shut our address out.
-    pub(super) fn shut_out(&self) {
+    fn shut_out(&self) {
         self.lock().spared_until = Some(Instant::now() + SPARE);
     }
 
@@ -73,7 +76,7 @@ impl MysqlServer {
     }
 
     /// Whether connections bear a header: unless the server was seen to refuse one.
-    pub(super) fn takes_headers(&self) -> bool {
+    fn takes_headers(&self) -> bool {
         self.lock().reads_headers.unwrap_or(true)
     }
 
@@ -84,7 +87,7 @@ impl MysqlServer {
 
     /// How long the server took to greet. One that looks up the name of each client's address takes seconds where that name server
     /// is slow, and every connect with it.
-    pub(super) fn took(&self, greeting: Duration, door: &Door) {
+    fn took(&self, greeting: Duration, door: &Door) {
         if greeting < SLOW {
             return;
         }
@@ -175,6 +178,74 @@ impl Door {
             );
         }
     }
+
+    /// Hears a MySQL server on a connection that has just been made.
+    async fn hear(&self, mut stream: Stream, whom: OnBehalf) -> Result<Unfinished, Refusal> {
+        let headers = self.in_force().upstream_proxy_protocol == UpstreamProxyProtocol::V2;
+        let proxied = headers && self.mysql.takes_headers();
+        if proxied {
+            let announced = announce(&mut stream, whom).await;
+            announced.map_err(|error| Refusal::Unreachable(error.to_string()))?;
+        }
+        let began = Instant::now();
+        let mut upstream = Unfinished::new(stream, proxied, Arc::clone(&self.mysql.abandons));
+        match upstream.hear().await {
+            Ok(greeting) => {
+                self.mysql.heard(greeting);
+                self.meters.host_blocked(false);
+                self.mysql.took(began.elapsed(), self);
+                Ok(upstream)
+            }
+            Err(error) => Err(self.not_heard(error)),
+        }
+    }
+
+    fn not_heard(&self, error: HearError) -> Refusal {
+        match error {
+            HearError::Refused { errno, .. } if errno == HOST_BLOCKED => {
+                if !self.meters.host_is_blocked() {
+                    tracing::error!(
+                        event = "upstream_host_blocked",
+                        listener = self.meters.name(),
+                        upstream = %self.upstream,
+                        "the database refuses the gateway's own address after too many connection errors (1129); \
+                         nobody gets in until an administrator runs, at the database: \
+                         TRUNCATE TABLE performance_schema.host_cache; (MySQL) or FLUSH HOSTS; (MariaDB)",
+                    );
+                }
+                self.mysql.shut_out();
+                self.meters.host_blocked(true);
+                self.meters.upstream_failed("host_blocked");
+                Refusal::HostBlocked
+            }
+            HearError::Refused { errno, payload } => {
+                self.meters.upstream_failed("refused_by_server");
+                Refusal::InsteadOfGreeting { errno, payload }
+            }
+            error @ (HearError::Closed | HearError::NotAGreeting(_) | HearError::Broke(_)) => {
+                self.meters.upstream_failed("no_greeting");
+                Refusal::Unreachable(error.to_string())
+            }
+        }
+    }
+}
+
+/// Tells a MySQL server on a fresh connection whom it is for, where it is to know, and waits for its greeting.
+pub(super) async fn hear(
+    visit: &Visit,
+    stream: Stream,
+    client: Option<&TcpStream>,
+    by: Instant,
+) -> Result<Unfinished, Refusal> {
+    let to = client.and_then(|client| client.local_addr().ok());
+    let from = visit.peer;
+    let whom = to.map_or(OnBehalf::Gateway, |to| OnBehalf::Client { from, to });
+    let heard = timeout_at(by, visit.door.hear(stream, whom)).await;
+    heard.unwrap_or_else(|_late| {
+        visit.door.meters.upstream_failed("no_greeting");
+        let text = "the server took the connection and did not greet in time";
+        Err(Refusal::Unreachable(text.to_owned()))
+    })
 }
 
 /// More than a look waits for a refusal.
@@ -183,3 +254,5 @@ const LOOKING: Duration = Duration::from_secs(1);
 const SPARE: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(1);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(600);
+/// `ER_HOST_IS_BLOCKED`.
+const HOST_BLOCKED: u16 = 1129;

@@ -363,6 +363,13 @@ impl Tenure {
         rules.require.authentication && !proved
     }
 
+    /// A MySQL server has not believed the claim, or refused it otherwise.
+    pub(super) fn refused_by_server(&self, claim: &Claim, errno: u16) {
+        if errno == ACCESS_DENIED {
+            self.held.disbelieved(claim);
+        }
+    }
+
     /// The database has said yes: it is a session from now on.
     pub(super) fn open(&mut self, client_rtt: Duration) {
         let gateway = &self.held.gateway;
@@ -392,6 +399,9 @@ const fn closing_down() -> Denial {
         rule: None,
     }
 }
+
+/// `ER_ACCESS_DENIED_ERROR`.
+const ACCESS_DENIED: u16 = 1045;
 
 #[cfg(test)]
 mod tests {
