@@ -15,7 +15,7 @@ use super::{
     connect_lines::{Client, Target, traps},
 };
 use crate::{
-    config::{self, Environment, Listener, LoadError, Loaded, Overrides, Protocol},
+    config::{self, Environment, Listener, Loaded, Overrides, Protocol},
     net::{Presented, certificate::Authority},
     policy::{Names, Origin, Proof},
     server::control::{self, Answer, Request},
@@ -45,13 +45,7 @@ pub(super) fn run(arguments: &ConnectArgs, global: &Global, output: &mut Output<
     let file = global.config_or_default();
     let loaded = match config::load(&file, &Overrides::default()) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            match &error {
-                LoadError::Unreadable { .. } => output.complain(format_args!("error: {error}")),
-                LoadError::Problems(problems) => output.complain(problems),
-            }
-            return Exit::from(&error);
-        }
+        Err(error) => return output.load_failed(&error),
     };
     let shown = Shown::of(&loaded, global);
     match advise(arguments, &loaded, &shown) {

@@ -11,7 +11,7 @@ use libc::O_NONBLOCK;
 use super::{Exit, Global, Output};
 use crate::{
     config::{self, Environment, Overrides},
-    server::control::{self, Answer, AskError, Refused, Request},
+    server::control::{self, Answer, AskError, Request},
 };
 
 /// Asks the daemon; an error has been complained of.
@@ -80,19 +80,16 @@ pub(super) fn ask_for<T: TryFrom<Answer, Error = Answer>>(
         Ok(answer) => Ok(answer),
         Err(Answer::Refused { why, text }) => {
             output.complain(format_args!("error: {text}"));
-            Err(match why {
-                Refused::NotPermitted => Exit::NotPermitted,
-                Refused::Configuration => Exit::Configuration,
-                Refused::AboveCeiling => Exit::No,
-                Refused::Busy => Exit::Unavailable,
-                Refused::AsksForYes | Refused::Request => Exit::Failed,
-            })
+            Err(why.into())
         }
-        Err(_) => {
-            output.complain("error: the daemon answered something else: is it another version?");
-            Err(Exit::Failed)
-        }
+        Err(_) => Err(something_else(output)),
     }
+}
+
+/// Complains of an answer to another question.
+pub(super) fn something_else(output: &mut Output<'_>) -> Exit {
+    output.complain("error: the daemon answered something else: is it another version?");
+    Exit::Failed
 }
 
 /// Why the named file does not say where its daemon has its socket.

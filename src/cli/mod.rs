@@ -43,7 +43,10 @@ pub use import::{ImportArgs, ImportFormat, ImportProtocol};
 pub use output::Output;
 pub use revoke::RevokeArgs;
 
-use crate::{config, server};
+use crate::{
+    config,
+    server::{self, control::Refused},
+};
 
 /// How the process ends (sysexits where they exist).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,18 @@ impl From<&config::LoadError> for Exit {
             config::LoadError::Unreadable { .. } | config::LoadError::Problems(_) => {
                 Self::Configuration
             }
+        }
+    }
+}
+
+impl From<Refused> for Exit {
+    fn from(why: Refused) -> Self {
+        match why {
+            Refused::Configuration => Self::Configuration,
+            Refused::NotPermitted => Self::NotPermitted,
+            Refused::AboveCeiling => Self::No,
+            Refused::Busy => Self::Unavailable,
+            Refused::AsksForYes | Refused::Request => Self::Failed,
         }
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Color, Format, Global};
-use crate::config::Environment;
+use super::{Color, Exit, Format, Global};
+use crate::config::{Environment, LoadError};
 
 /// The two streams of a command and how to write on them. A closed stream is no error: nobody is left to tell.
 pub struct Output<'a> {
@@ -92,6 +92,14 @@ impl<'a> Output<'a> {
     /// What is wrong, with a line end.
     pub fn complain(&mut self, text: impl Display) {
         let _closed = writeln!(self.err, "{text}");
+    }
+    /// Why a configuration cannot be used, and how the process ends of it.
+    pub fn load_failed(&mut self, error: &LoadError) -> Exit {
+        match error {
+            LoadError::Unreadable { .. } => self.complain(format_args!("error: {error}")),
+            LoadError::Problems(problems) => self.complain(problems),
+        }
+        Exit::from(error)
     }
 }
 

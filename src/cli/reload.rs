@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use super::{Exit, Format, Global, Output, ReloadArgs, daemon};
-use crate::server::control::{Answer, Refused, Reloaded, Request};
+use crate::server::control::{Answer, Reloaded, Request};
 
 /// Returns when the new configuration is in force, or nothing was changed.
 pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'_>) -> Exit {
@@ -19,40 +19,21 @@ pub(super) fn run(arguments: &ReloadArgs, global: &Global, output: &mut Output<'
     if output.format == Format::Json {
         output.say_json(&answer);
     }
-    match answer {
-        Answer::Reloaded(reloaded) => {
+    match Reloaded::try_from(answer) {
+        Ok(reloaded) => {
             if output.format == Format::Human {
                 tell(&reloaded, output);
             }
             Exit::Fine
         }
-        Answer::Refused { why, text } => {
+        Err(Answer::Refused { why, text }) => {
             if output.format == Format::Human {
                 output.complain(&text);
                 output.complain("Nothing was changed; the old configuration goes on.");
             }
-            match why {
-                Refused::Configuration => Exit::Configuration,
-                Refused::NotPermitted => Exit::NotPermitted,
-                Refused::Busy => Exit::Unavailable,
-                Refused::AboveCeiling => Exit::No,
-                Refused::AsksForYes | Refused::Request => Exit::Failed,
-            }
+            why.into()
         }
-        Answer::Status(_)
-        | Answer::Why(_)
-        | Answer::Refusal(_)
-        | Answer::Decisions(_)
-        | Answer::Latency(_)
-        | Answer::Sessions(_)
-        | Answer::Logins(_)
-        | Answer::Bans(_)
-        | Answer::Allowed(_)
-        | Answer::Revoked(_)
-        | Answer::Done => {
-            output.complain("error: the daemon answered something else: is it another version?");
-            Exit::Failed
-        }
+        Err(_) => daemon::something_else(output),
     }
 }
 

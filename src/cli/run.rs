@@ -24,10 +24,7 @@ pub(super) fn run(arguments: &RunArgs, global: &Global, output: &mut Output<'_>)
     };
     let configuration = match Configuration::read(source) {
         Ok(configuration) => configuration,
-        Err(error) => {
-            complain(&error, output);
-            return Exit::from(&error);
-        }
+        Err(error) => return complain(&error, output),
     };
     let environment = Environment::of_process();
     let logging = Logging::start(configuration.log(), environment.get("JOURNAL_STREAM"));
@@ -52,7 +49,7 @@ pub(super) fn run(arguments: &RunArgs, global: &Global, output: &mut Output<'_>)
     }
 }
 
-fn complain(error: &config::LoadError, output: &mut Output<'_>) {
+fn complain(error: &config::LoadError, output: &mut Output<'_>) -> Exit {
     match error {
         config::LoadError::Unreadable { path, source }
             if source.kind() == std::io::ErrorKind::NotFound =>
@@ -61,9 +58,11 @@ fn complain(error: &config::LoadError, output: &mut Output<'_>) {
                 "error: there is no {}: write one, name another with --config, or give --protocol, --upstream, --listen and --allow",
                 path.display()
             ));
+            Exit::from(error)
         }
-        config::LoadError::Unreadable { .. } => output.complain(format_args!("error: {error}")),
-        config::LoadError::Problems(_) => output.complain(error),
+        config::LoadError::Unreadable { .. } | config::LoadError::Problems(_) => {
+            output.load_failed(error)
+        }
     }
 }
 

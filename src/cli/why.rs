@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::SystemTime};
 
 use super::{Exit, Global, Output, WhyArgs, daemon, hosts};
 use crate::{
-    config::{self, Environment, LoadError, Settings},
+    config::{self, Environment, Settings},
     net::{
         ClientTrust,
         tls::{self, TlsError},
@@ -107,13 +107,7 @@ fn from_file(
 ) -> Result<WhyAnswer, Exit> {
     let loaded = match config::load(path, &config::Overrides::default()) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            match &error {
-                LoadError::Unreadable { .. } => output.complain(format_args!("error: {error}")),
-                LoadError::Problems(problems) => output.complain(problems),
-            }
-            return Err(Exit::from(&error));
-        }
+        Err(error) => return Err(output.load_failed(&error)),
     };
     let (settings, rules) = (loaded.settings, loaded.rules);
     let trust = match (&settings.tls.client_ca, &request.certificate) {
@@ -165,14 +159,13 @@ fn from_daemon(
             Ok(Answer::Why(answer)) => return Some(Ok(*answer)),
             Ok(Answer::Refused { why, text }) => {
                 output.complain(format_args!("error: {text}"));
-                return Some(Err(match why {
-                    Refused::Request => Exit::Usage,
-                    Refused::NotPermitted => Exit::NotPermitted,
-                    Refused::Busy => Exit::Unavailable,
-                    Refused::Configuration | Refused::AsksForYes | Refused::AboveCeiling => {
-                        Exit::Failed
-                    }
-                }));
+                // as where the file answers: the question came from the command line
+                let exit = if why == Refused::Request {
+                    Exit::Usage
+                } else {
+                    why.into()
+                };
+                return Some(Err(exit));
             }
             Ok(_) => AskError::NoAnswer("it answers another question".to_owned()),
             Err(error) => error,

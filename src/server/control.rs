@@ -113,6 +113,7 @@ macro_rules! kinds {
 
 kinds! {
     Status(Box<Status>),
+    Reloaded(Reloaded),
     Why(Box<WhyAnswer>),
     Decisions(Listing<Decision>),
     Refusal(Box<RefusalAnswer>),
