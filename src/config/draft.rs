@@ -13,7 +13,9 @@ use std::{
 use ipnet::IpNet;
 
 use super::Protocol;
-use crate::policy::{Deny, From, Names, OnRevoke, Origin, OriginLimits, Proof, Replication};
+use crate::policy::{
+    Deny, From, Names, OnRevoke, Origin, OriginLimits, Proof, Replication, is_unseen,
+};
 
 /// Rules and what little of settings they need. `Display` writes the file.
 #[derive(Clone, Debug, Default)]
@@ -331,7 +333,7 @@ fn comments(f: &mut fmt::Formatter<'_>, indent: &str, lines: &[String]) -> fmt::
 
 /// What stays in one comment, whatever is in it.
 fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !is_strange(*c)).collect()
+    text.chars().filter(|c| !is_unseen(*c)).collect()
 }
 
 /// Plain where every reader of YAML takes it for a text, quoted otherwise.
@@ -352,18 +354,12 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if is_strange(c) => quoted.extend(format!("\\U{:08X}", u32::from(c)).chars()),
+            c if is_unseen(c) => quoted.extend(format!("\\U{:08X}", u32::from(c)).chars()),
             c => quoted.push(c),
         }
     }
     quoted.push('"');
     quoted
-}
-
-/// Ends a line, moves a cursor or cannot be seen.
-fn is_strange(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// What is not a text to some reader of YAML, or a word of ours.
@@ -403,6 +399,11 @@ mod tests {
         parse("draft", &text, &nobody.0, &nobody.1, SystemTime::UNIX_EPOCH)
             .unwrap_or_else(|problems| panic!("{text}\n{problems}"))
             .rules
+    }
+
+    #[test]
+    fn what_turns_the_text_around_or_cannot_be_seen_is_written_out() {
+        assert_eq!(quoted("a\u{61c}b\u{ad}"), "\"a\\U0000061Cb\\U000000AD\"");
     }
 
     #[test]

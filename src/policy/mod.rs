@@ -19,6 +19,7 @@ mod rules;
 #[cfg(test)]
 pub(crate) mod samples;
 mod temporary;
+mod unseen;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -38,6 +39,7 @@ pub use reason::{Denial, Reason};
 pub use rehearsal::{Expected, Mismatch, Rehearsal};
 pub use rules::{Answer, Ban, Ceiling, NamedNetwork, Observe, OnRevoke, Require, Rules, Strangers};
 pub use temporary::AboveCeiling;
+pub use unseen::is_unseen;
 
 /// An immutable set of rules, indexed for looking up addresses. Made anew whenever a rule or what DNS says of it changes.
 #[derive(Debug)]

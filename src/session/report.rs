@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::Protocol,
     net::Stream,
-    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion, Validity},
+    policy::{Answer, Claim, Denial, Reason, Shortlist, TlsVersion, Validity, is_unseen},
     protocol::{Opening, Words, mysql, postgres},
     wire::postgres::{ErrorResponse, WireError},
 };
@@ -362,7 +362,7 @@ pub(super) fn shown(claim: &Claim) -> Option<String> {
 
 /// A text from the wire as it may stand in a log: escaped, at most [`LONGEST_FIELD`] bytes.
 pub(super) fn capped(text: &str) -> Cow<'_, str> {
-    let fits = text.len() <= LONGEST_FIELD && !text.chars().any(is_unfit);
+    let fits = text.len() <= LONGEST_FIELD && !text.chars().any(is_unseen);
     if fits {
         return Cow::Borrowed(text);
     }
@@ -374,12 +374,6 @@ pub(super) fn capped(text: &str) -> Cow<'_, str> {
         whole.push(c);
     }
     Cow::Owned(whole)
-}
-
-/// Controls a terminal, turns its line around, or cannot be seen.
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 pub(super) fn micros(duration: std::time::Duration) -> u64 {
@@ -401,6 +395,7 @@ mod tests {
         assert_eq!(capped("shop"), "shop");
         assert_eq!(capped("a\nb\u{1b}"), "a\\nb\\u{1b}");
         assert_eq!(capped("a\u{202e}b"), "a\\u{202e}b", "turns the line around");
+        assert_eq!(capped("a\u{ad}b"), "a\\u{ad}b", "cannot be seen");
         assert_eq!(capped("caf\u{e9}"), "caf\u{e9}");
         assert!(capped(&"x".repeat(10_000)).len() <= LONGEST_FIELD);
     }

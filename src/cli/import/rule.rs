@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use serde_json::{Value, json};
 
 use super::region::Region;
+use crate::policy::is_unseen;
 
 /// One rule of a list in which the first that matches decides.
 #[derive(Clone, Debug)]
@@ -193,11 +194,7 @@ impl fmt::Display for Remark {
 
 /// A list's own words for a terminal: nothing that ends a line or moves the cursor.
 pub(super) fn shown(text: &str) -> String {
-    let strange = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     text.chars()
-        .map(|c| if strange(c) { '\u{fffd}' } else { c })
+        .map(|c| if is_unseen(c) { '\u{fffd}' } else { c })
         .collect()
 }
