@@ -58,6 +58,20 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
         Ok(Err(_gone)) => return Some(End::ClientLeft),
         Ok(Ok(None)) | Err(_) => return Some(End::Breach),
     };
+    relay.is_asked();
+    let Interlude {
+        client,
+        conversation: Conversation::Mysql(conversation),
+        held,
+        orders,
+        ..
+    } = relay.interlude()
+    else {
+        return Some(End::Breach);
+    };
+    let Some(agreed) = &mut orders.agreed else {
+        return Some(End::Breach);
+    };
     let command = held.get(..size).unwrap_or_default();
     let tenure = &mut orders.tenure;
     match judge(tenure, command, agreed) {

@@ -53,6 +53,7 @@ mod mysql_openings;
 mod mysql_oracle;
 mod mysql_refusals;
 mod mysql_rights;
+mod mysql_times;
 mod mysql_unblocked;
 mod mysql_ways;
 mod names;

@@ -3,7 +3,10 @@
 use std::task::Context;
 
 use super::{Books, End, Leg, Orders, Relay};
-use crate::protocol::{Conversation, Hold};
+use crate::{
+    meter::Mover,
+    protocol::{Conversation, Hold},
+};
 
 /// Bytes of the client that the server may not be given yet.
 #[derive(Debug, Default)]
@@ -35,6 +38,11 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
         }
     }
 
+    /// What the session has been asked is there as a whole: until now the client's time, from now on not.
+    pub fn is_asked(&mut self) {
+        self.books.leftovers_moved(Mover::Client);
+    }
+
     /// Keeps what may not pass. Gives what may.
     #[inline]
     pub(super) fn hold_back<'a>(
@@ -62,6 +70,7 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
         if self.conversation.hold().is_some() {
             return Ok(false);
         }
+        self.books.leftovers_moved(Mover::Client);
         self.offer_more(cx, &[])
     }
 

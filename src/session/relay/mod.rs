@@ -435,8 +435,9 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Future for Relay<C, S, O, B> {
                 return Poll::Ready(Turn::Over(end));
             }
         }
-        if let Some(turn) = BUFFER.with_borrow_mut(|buffer| relay.shuttle(cx, buffer)) {
-            return Poll::Ready(turn);
+        let turn = BUFFER.with_borrow_mut(|buffer| relay.shuttle(cx, buffer));
+        if let Some(over @ Turn::Over(_)) = turn {
+            return Poll::Ready(over);
         }
         let blocked = Blocked {
             to_client: relay.to_client.is_blocked(),
@@ -446,6 +447,9 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Future for Relay<C, S, O, B> {
         if relay.books.settle(cx, conversation, blocked, orders) {
             let (client, server) = (relay.client.facts(), relay.upstream.facts());
             relay.books.look(client, server);
+        }
+        if let Some(asks) = turn {
+            return Poll::Ready(asks);
         }
         relay.poll_leaving(cx).map(Turn::Over)
     }
