@@ -173,9 +173,9 @@ fn compare(earlier: &Placed<Origin>, later: &Placed<Origin>, report: &mut Report
         && a.exclusive == b.exclusive
         && a.users.is_any() == b.users.is_any()
         && a.databases.is_any() == b.databases.is_any()
-        && share(&a.listeners, &b.listeners)
-        && share(&a.users, &b.users)
-        && share(&a.databases, &b.databases);
+        && a.listeners.meets(&b.listeners)
+        && a.users.meets(&b.users)
+        && a.databases.meets(&b.databases);
     if !meet {
         return false;
     }
@@ -275,16 +275,6 @@ fn covers(wide: &Names, narrow: &Names) -> bool {
         (Names::Listed(wide), Names::Listed(names)) => {
             let wide: HashSet<_> = wide.iter().collect();
             names.iter().all(|name| wide.contains(name))
-        }
-    }
-}
-
-fn share(one: &Names, other: &Names) -> bool {
-    match (one, other) {
-        (Names::Any, _) | (_, Names::Any) => true,
-        (Names::Listed(one), Names::Listed(other)) => {
-            let other: HashSet<_> = other.iter().collect();
-            one.iter().any(|name| other.contains(name))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One origin: who may connect, and what for. Floor 0.
 
-use std::{fmt, sync::Arc, time::Duration, time::SystemTime};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration, time::SystemTime};
 
 use ipnet::IpNet;
 
@@ -35,6 +35,17 @@ impl Names {
         match self {
             Self::Any => true,
             Self::Listed(names) => names.iter().any(|listed| listed == name),
+        }
+    }
+
+    /// Whether some name is in both.
+    pub fn meets(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Listed(names), Self::Listed(others)) => {
+                let others: HashSet<_> = others.iter().collect();
+                names.iter().any(|name| others.contains(name))
+            }
         }
     }
 

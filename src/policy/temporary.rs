@@ -135,7 +135,7 @@ impl Rules {
                 origin.exclusive
                     && !origin.users.is_any()
                     && origin.users.contains(user)
-                    && meet(&origin.listeners, &asked.listeners)
+                    && origin.listeners.meets(&asked.listeners)
             };
             if let Some(origin) = origins.find(reserves) {
                 return Err(AboveCeiling::Reserved {
@@ -157,15 +157,6 @@ fn is_wide(network: &IpNet) -> bool {
         IpNet::V6(_) => 56,
     };
     network.prefix_len() < least
-}
-
-fn meet(some: &Names, others: &Names) -> bool {
-    match (some, others) {
-        (Names::Any, _) | (_, Names::Any) => true,
-        (Names::Listed(some), others @ Names::Listed(_)) => {
-            some.iter().any(|name| others.contains(name))
-        }
-    }
 }
 
 fn deny_in_words(rule: &str, file: Option<&str>, line: u32) -> String {
