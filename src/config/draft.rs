@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use super::Protocol;
 use crate::policy::{
-    Deny, From, Names, OnRevoke, Origin, OriginLimits, Proof, Replication, is_unseen,
+    Cidr, Deny, From, Names, OnRevoke, Origin, OriginLimits, Proof, Replication, is_unseen,
 };
 
 /// Rules and what little of settings they need. `Display` writes the file.
@@ -282,13 +282,9 @@ fn from(from: &From) -> String {
     }
 }
 
-/// A network of full length is its address.
+/// Quoted where its colons would make it a map.
 fn address(network: &IpNet) -> String {
-    let text = if network.prefix_len() == network.max_prefix_len() {
-        network.addr().to_string()
-    } else {
-        network.to_string()
-    };
+    let text = Cidr(network).to_string();
     if network.addr().is_ipv4() {
         text
     } else {

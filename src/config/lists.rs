@@ -10,11 +10,10 @@ use ipnet::IpNet;
 use super::{
     meaning::Meaning,
     named_networks::{Content, Network, too_wide},
-    networks,
     problems::{Fault, Report},
     texts::{Files, List},
 };
-use crate::policy::{From, NamedNetwork};
+use crate::policy::{Cidr, From, NamedNetwork};
 
 /// The networks of the file with their addresses. What is wrong with a list is reported where the file names it.
 pub(super) fn read(meaning: &Meaning, files: Files<'_>, report: &mut Report) -> Vec<NamedNetwork> {
@@ -111,7 +110,7 @@ fn apart(meaning: &Meaning, named: &[NamedNetwork], report: &mut Report) {
                 if let Some(found) = found {
                     let fault = Fault::new(format!(
                         "{} is a balancer of listener \"{}\": an origin cannot name it",
-                        networks::shown(&found),
+                        Cidr(&found),
                         listener.name
                     ))
                     .hint("name the clients behind it, whom its PROXY header names");

@@ -38,12 +38,3 @@ pub(super) const fn widest(network: &IpNet) -> u8 {
         IpNet::V6(_) => 24,
     }
 }
-
-/// A network of full length is its address.
-pub(super) fn shown(network: &IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() {
-        network.addr().to_string()
-    } else {
-        network.to_string()
-    }
-}

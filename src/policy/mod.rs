@@ -33,7 +33,7 @@ pub use decide::{CancelPermit, Cancelled, Full, NO_ORIGIN, Permit, Room, Unlimit
 pub use explain::{Explanation, Outcome, Tried, Verdict};
 pub use hosts::{Freshness, HostAnswer, Hosts};
 use origin::Case;
-pub use origin::{Condition, Deny, From, Names, Origin, OriginLimits};
+pub use origin::{Cidr, Condition, Deny, From, Names, Origin, OriginLimits};
 pub use proof::Proof;
 pub use reason::{Denial, Reason};
 pub use rehearsal::{Expected, Mismatch, Rehearsal};

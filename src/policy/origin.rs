@@ -23,6 +23,21 @@ pub enum From {
     Set(Arc<str>),
 }
 
+/// A network as people write it: of full length it is its address.
+#[derive(Clone, Copy, Debug)]
+pub struct Cidr<'n>(pub &'n IpNet);
+
+impl fmt::Display for Cidr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(network) = self;
+        if network.prefix_len() == network.max_prefix_len() {
+            write!(f, "{}", network.addr())
+        } else {
+            write!(f, "{network}")
+        }
+    }
+}
+
 /// A list of names, compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {

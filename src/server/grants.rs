@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::spoken_network,
-    policy::{AboveCeiling, Rules},
+    policy::{AboveCeiling, Cidr, Rules},
     session::AUDIT,
 };
 
@@ -162,11 +162,7 @@ impl House {
             .ok_or_else(|| bad("that is too long".to_owned()))?;
         Ok(Given {
             name: self.free_name(&request.user),
-            address: if network.prefix_len() == network.max_prefix_len() {
-                network.addr().to_string()
-            } else {
-                network.to_string()
-            },
+            address: Cidr(&network).to_string(),
             user: request.user.clone(),
             database: request.database.clone(),
             listener,

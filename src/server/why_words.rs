@@ -7,8 +7,8 @@ use crate::{
     config::Protocol,
     net::{ClientTrust, Fingerprint},
     policy::{
-        Certificate, Claim, Condition, Deny, Explanation, Freshness, From, Names, Origin, Policy,
-        Proof, Reason, Replication, TlsVersion, Unspared, Validity, Verdict, canonical,
+        Certificate, Cidr, Claim, Condition, Deny, Explanation, Freshness, From, Names, Origin,
+        Policy, Proof, Reason, Replication, TlsVersion, Unspared, Validity, Verdict, canonical,
     },
 };
 
@@ -291,10 +291,7 @@ fn placed(rule: &str, file: Option<&str>, line: u32) -> String {
 
 fn place(from: &From) -> String {
     match from {
-        From::Network(network) if network.prefix_len() == network.max_prefix_len() => {
-            network.addr().to_string()
-        }
-        From::Network(network) => network.to_string(),
+        From::Network(network) => Cidr(network).to_string(),
         From::Any => "any".to_owned(),
         From::Host { name, .. } => format!("host {name}"),
         From::Set(name) => format!("network {name}"),
