@@ -9,7 +9,10 @@ use std::{
 use serde::Serialize;
 
 use super::{Color, Exit, Format, Global};
-use crate::config::{Environment, LoadError};
+use crate::{
+    config::{Environment, LoadError},
+    policy::is_unseen,
+};
 
 /// The two streams of a command and how to write on them. A closed stream is no error: nobody is left to tell.
 pub struct Output<'a> {
@@ -106,13 +109,14 @@ impl<'a> Output<'a> {
 /// JSON with what moves a cursor, turns a line around or cannot be seen as `\uXXXX`. Names come from the wire, and beyond ASCII's
 /// own control characters JSON lets them stand; outside of strings it has nothing of the kind.
 fn visible(json: &str) -> Cow<'_, str> {
-    let is_unseen = |c: char| !c.is_ascii() && c.escape_debug().len() > 1 || c == '\u{7f}';
-    if !json.contains(is_unseen) {
+    // the ends of our own lines are no part of a string
+    let is_hidden = |c: char| c != '\n' && is_unseen(c);
+    if !json.contains(is_hidden) {
         return Cow::Borrowed(json);
     }
     let mut shown = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if is_unseen(c) {
+        if is_hidden(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _infallible = write!(shown, "\\u{unit:04x}");
             }
