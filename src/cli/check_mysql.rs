@@ -12,7 +12,7 @@ use crate::{
     net::{DialError, Fingerprint, OnBehalf, Stream, Upstream, UpstreamTls, announce},
     protocol::mysql::{self, EncryptError, HearError, Look, LookError, OnHeader},
     server,
-    wire::mysql::Flavor,
+    wire::mysql::{Flavor, errno},
 };
 
 /// Why a server could not be looked at.
@@ -87,7 +87,7 @@ async fn behind_unix(upstream: &Upstream) -> Option<Fingerprint> {
 fn unreached(error: &Unseen) -> Said {
     let message = format!("the database does not answer: {error}");
     match error {
-        Unseen::Look(LookError::Unheard(HearError::Refused { errno: HOST_BLOCKED, .. })) => {
+        Unseen::Look(LookError::Unheard(HearError::Refused { errno: errno::HOST_BLOCKED, .. })) => {
             Said::warning(
                 "W-BLOCKED",
                 "the database refuses this machine for its connection errors (1129)".to_owned(),
@@ -95,7 +95,7 @@ fn unreached(error: &Unseen) -> Said {
             .hint("on the server: FLUSH HOSTS, or TRUNCATE TABLE performance_schema.host_cache")
         }
         Unseen::Look(LookError::Unheard(HearError::Refused {
-            errno: HOST_NOT_PRIVILEGED,
+            errno: errno::HOST_NOT_PRIVILEGED,
             ..
         })) => Said::warning(
             "W-UPSTREAM",
@@ -185,10 +185,6 @@ const ZERO_CONFIGURATION: (u32, u32) = (11, 4);
 const SLOW: Duration = Duration::from_secs(1);
 /// For one connection. A server that looks a name up may take its time.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// `ER_HOST_IS_BLOCKED`
-const HOST_BLOCKED: u16 = 1129;
-/// `ER_HOST_NOT_PRIVILEGED`
-const HOST_NOT_PRIVILEGED: u16 = 1130;
 
 #[cfg(test)]
 mod tests {

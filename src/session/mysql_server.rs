@@ -15,7 +15,7 @@ use crate::{
     config::UpstreamProxyProtocol,
     net::{OnBehalf, Stream, announce},
     protocol::mysql::{self, Abandons, HearError, OnHeader, OwnKey, Unfinished, greeting_like},
-    wire::mysql::Greeting,
+    wire::mysql::{Greeting, errno},
 };
 
 /// The MySQL server behind a door. Empty for another protocol.
@@ -202,7 +202,7 @@ impl Door {
 
     fn not_heard(&self, error: HearError) -> Refusal {
         match error {
-            HearError::Refused { errno, .. } if errno == HOST_BLOCKED => {
+            HearError::Refused { errno, .. } if errno == errno::HOST_BLOCKED => {
                 if !self.meters.host_is_blocked() {
                     tracing::error!(
                         event = "upstream_host_blocked",
@@ -254,5 +254,3 @@ const LOOKING: Duration = Duration::from_secs(1);
 const SPARE: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(1);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(600);
-/// `ER_HOST_IS_BLOCKED`.
-const HOST_BLOCKED: u16 = 1129;

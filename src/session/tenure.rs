@@ -25,6 +25,7 @@ use crate::{
     config::Protocol,
     net::ClientTrust,
     policy::{Claim, Denial, OnRevoke, Permit, Policy, Reason, Validity},
+    wire::mysql::errno,
 };
 
 /// The admitted session: what it holds, and what may end it.
@@ -365,7 +366,7 @@ impl Tenure {
 
     /// A MySQL server has not believed the claim, or refused it otherwise.
     pub(super) fn refused_by_server(&self, claim: &Claim, errno: u16) {
-        if errno == ACCESS_DENIED {
+        if errno == errno::ACCESS_DENIED {
             self.held.disbelieved(claim);
         }
     }
@@ -399,9 +400,6 @@ const fn closing_down() -> Denial {
         rule: None,
     }
 }
-
-/// `ER_ACCESS_DENIED_ERROR`.
-const ACCESS_DENIED: u16 = 1045;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,9 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroize;
 
-use crate::wire::mysql::{Capabilities, ChangeUser, HEADER, MAX_RESPONSE, NameRule, WireError};
+use crate::wire::mysql::{
+    Capabilities, ChangeUser, HEADER, MAX_RESPONSE, NameRule, WireError, commands,
+};
 
 /// What the session is asked.
 #[derive(Debug)]
@@ -75,18 +77,24 @@ impl Asked {
             return Ok(Self::Other);
         };
         match *command {
-            CHANGE_USER => ChangeUser::parse(payload, reading.capabilities, reading.names)
-                .map(Self::ChangeUser),
+            commands::CHANGE_USER => {
+                ChangeUser::parse(payload, reading.capabilities, reading.names)
+                    .map(Self::ChangeUser)
+            }
             // the server's to refuse: it names no database
-            INIT_DB if rest.is_empty() => Ok(Self::Other),
-            INIT_DB => reading
+            commands::INIT_DB if rest.is_empty() => Ok(Self::Other),
+            commands::INIT_DB => reading
                 .names
                 .database(rest, reading.charset)
                 .map(|name| Self::InitDb(name.to_owned()))
                 .map_err(WireError::Database),
-            REGISTER_SLAVE | BINLOG_DUMP | BINLOG_DUMP_GTID => Ok(Self::Replication),
-            PROCESS_KILL | PING => Ok(Self::Stop),
-            QUERY if statement(rest, reading.capabilities).is_some_and(stops) => Ok(Self::Stop),
+            commands::REGISTER_SLAVE | commands::BINLOG_DUMP | commands::BINLOG_DUMP_GTID => {
+                Ok(Self::Replication)
+            }
+            commands::PROCESS_KILL | commands::PING => Ok(Self::Stop),
+            commands::QUERY if statement(rest, reading.capabilities).is_some_and(stops) => {
+                Ok(Self::Stop)
+            }
             _ => Ok(Self::Other),
         }
     }
@@ -115,15 +123,6 @@ fn stops(statement: &[u8]) -> bool {
     known && !single.contains(&b';')
 }
 
-/// `enum_server_command` in MySQL's `my_command.h`.
-const INIT_DB: u8 = 0x02;
-const QUERY: u8 = 0x03;
-const PROCESS_KILL: u8 = 0x0c;
-const PING: u8 = 0x0e;
-const CHANGE_USER: u8 = 0x11;
-const BINLOG_DUMP: u8 = 0x12;
-const REGISTER_SLAVE: u8 = 0x15;
-const BINLOG_DUMP_GTID: u8 = 0x1e;
 /// No query attributes: `parameter_count` 0, `parameter_set_count` 1.
 const NO_ATTRIBUTES: [u8; 2] = [0, 1];
 

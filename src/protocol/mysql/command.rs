@@ -1,7 +1,9 @@
 //! What a command's first byte tells: the form of its answer, and who has to agree before it passes. Floor 2: pure.
 //!
-//! Numbers: `enum_server_command` of MySQL's `my_command.h` and of MariaDB's `mysql_com.h`. What a server does not know it
-//! answers with an error, so every number counts as a command with an answer, but the three that have none.
+//! What a server does not know it answers with an error, so every number counts as a command with an answer, but the three that
+//! have none.
+
+use crate::wire::mysql::commands;
 
 /// The first byte of a command packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +56,8 @@ impl Answer {
 }
 
 impl Command {
-    pub(super) const QUIT: Self = Self(0x01);
-    pub(super) const SEND_LONG_DATA: Self = Self(0x18);
+    pub(super) const QUIT: Self = Self(commands::QUIT);
+    pub(super) const SEND_LONG_DATA: Self = Self(commands::STMT_SEND_LONG_DATA);
 
     /// `first` is the first byte of a payload. The servers read an empty one as `COM_SLEEP`.
     #[inline]
@@ -70,22 +72,16 @@ impl Command {
     #[inline]
     pub(super) const fn answer(self) -> Option<Answer> {
         match self.0 {
-            // QUIT, STMT_SEND_LONG_DATA, STMT_CLOSE
-            0x01 | 0x18 | 0x19 => None,
-            // QUERY, STMT_BULK_EXECUTE
-            0x03 | 0xFA => Some(Answer::Statement),
-            // STMT_EXECUTE
-            0x17 => Some(Answer::Executed),
-            // STMT_PREPARE
-            0x16 => Some(Answer::Prepared),
-            // FIELD_LIST, STMT_FETCH
-            0x04 | 0x1C => Some(Answer::Rows),
-            // STATISTICS
-            0x09 => Some(Answer::Text),
-            // BINLOG_DUMP, TABLE_DUMP, BINLOG_DUMP_GTID
-            0x12 | 0x13 | 0x1E => Some(Answer::Stream(Stream::Binlog)),
-            // CLONE
-            0x20 => Some(Answer::Stream(Stream::Clone)),
+            commands::QUIT | commands::STMT_SEND_LONG_DATA | commands::STMT_CLOSE => None,
+            commands::QUERY | commands::STMT_BULK_EXECUTE => Some(Answer::Statement),
+            commands::STMT_EXECUTE => Some(Answer::Executed),
+            commands::STMT_PREPARE => Some(Answer::Prepared),
+            commands::FIELD_LIST | commands::STMT_FETCH => Some(Answer::Rows),
+            commands::STATISTICS => Some(Answer::Text),
+            commands::BINLOG_DUMP | commands::TABLE_DUMP | commands::BINLOG_DUMP_GTID => {
+                Some(Answer::Stream(Stream::Binlog))
+            }
+            commands::CLONE => Some(Answer::Stream(Stream::Clone)),
             _ => Some(Answer::Plain),
         }
     }
@@ -93,12 +89,11 @@ impl Command {
     #[inline]
     pub(super) const fn guard(self) -> Guard {
         match self.0 {
-            // CHANGE_USER
-            0x11 => Guard::User,
-            // INIT_DB
-            0x02 => Guard::Database,
-            // BINLOG_DUMP, REGISTER_SLAVE, BINLOG_DUMP_GTID
-            0x12 | 0x15 | 0x1E => Guard::Replication,
+            commands::CHANGE_USER => Guard::User,
+            commands::INIT_DB => Guard::Database,
+            commands::BINLOG_DUMP | commands::REGISTER_SLAVE | commands::BINLOG_DUMP_GTID => {
+                Guard::Replication
+            }
             _ => Guard::Nobody,
         }
     }

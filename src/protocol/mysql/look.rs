@@ -15,7 +15,7 @@ use crate::{
     net::{Fingerprint, Stream, UpstreamTls, shown_certificate},
     wire::mysql::{
         AuthPacket, Capabilities, ClientOpening, Edit, FirstPacket, Flavor, Greeting,
-        HandshakeResponse, MAX_RESPONSE, junk_login,
+        HandshakeResponse, MAX_RESPONSE, errno, junk_login,
     },
 };
 
@@ -63,9 +63,9 @@ impl Look {
     /// What the server made of the header that the connection began with.
     pub const fn on_header(&self) -> OnHeader {
         match self.verdict {
-            Some(ACCESS_DENIED) => OnHeader::Taken,
-            Some(HOST_NOT_PRIVILEGED) => OnHeader::NotFromHere,
-            Some(PACKETS_OUT_OF_ORDER) => OnHeader::Unknown,
+            Some(errno::ACCESS_DENIED) => OnHeader::Taken,
+            Some(errno::HOST_NOT_PRIVILEGED) => OnHeader::NotFromHere,
+            Some(errno::PACKETS_OUT_OF_ORDER) => OnHeader::Unknown,
             Some(_) | None => OnHeader::Unclear,
         }
     }
@@ -190,12 +190,6 @@ fn errno(packet: &[u8]) -> Option<u16> {
     }
 }
 
-/// `ER_ACCESS_DENIED_ERROR`
-const ACCESS_DENIED: u16 = 1045;
-/// `ER_HOST_NOT_PRIVILEGED`, which MariaDB says of a PROXY header, too
-const HOST_NOT_PRIVILEGED: u16 = 1130;
-/// `ER_NET_PACKETS_OUT_OF_ORDER`
-const PACKETS_OUT_OF_ORDER: u16 = 1156;
 /// How long a server may take to refuse a header. It has had the header before it greeted, or reads it right behind.
 const NOTICE: Duration = Duration::from_millis(500);
 const MAX_VERSION: usize = 80;

@@ -4,15 +4,14 @@ use super::greet::OpeningError;
 use crate::{
     policy::Reason,
     protocol::Words,
-    wire::mysql::{ErrForm, ErrPacket, Packet},
+    wire::mysql::{ErrForm, ErrPacket, Packet, errno},
 };
 
 /// The packet in place of a greeting, for a client of which only the address is known; `None` where the connection is closed
 /// without a word.
 pub fn instead_of_greeting(reason: Reason, words: &Words) -> Option<Vec<u8>> {
     let (errno, sqlstate) = match code(reason)? {
-        // ER_HOST_NOT_PRIVILEGED
-        (ACCESS_DENIED, sqlstate) => (1130, sqlstate),
+        (errno::ACCESS_DENIED, sqlstate) => (errno::HOST_NOT_PRIVILEGED, sqlstate),
         code => code,
     };
     let refusal = ErrPacket {
@@ -61,9 +60,8 @@ pub fn malformed(error: OpeningError, sequence: u8) -> Vec<u8> {
 
 /// What a session that is ended by us hears: as from a server that is told to stop, so that drivers connect anew.
 pub const fn going(message: &str) -> ErrPacket<'_> {
-    // ER_SERVER_SHUTDOWN
     ErrPacket {
-        errno: 1053,
+        errno: errno::SERVER_SHUTDOWN,
         sqlstate: "08S01",
         message,
     }
@@ -84,20 +82,17 @@ pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
         | Reason::CertificateMismatch
         | Reason::CertificateRevoked
         | Reason::Banned
-        | Reason::AuthenticationMissing => Some((ACCESS_DENIED, "28000")),
-        Reason::ReplicationNotAllowed => Some((RIGHT_MISSING, "42000")),
-        Reason::DatabaseNotAllowed => Some((DATABASE_DENIED, "42000")),
-        Reason::TlsRequired => Some((TLS_REQUIRED, "HY000")),
-        // ER_TOO_MANY_USER_CONNECTIONS
-        Reason::LimitConnections | Reason::LimitRate => Some((1203, "42000")),
-        // ER_CON_COUNT_ERROR
-        Reason::LimitGlobal => Some((1040, "08004")),
-        // ER_HANDSHAKE_ERROR
-        Reason::MalformedOpening => Some((1043, "08S01")),
-        // ER_UNKNOWN_ERROR: the codes for a server that is away belong to clients
-        Reason::UpstreamUnreachable | Reason::UpstreamRefused => Some((1105, "HY000")),
-        // ER_SERVER_SHUTDOWN: drivers connect anew
-        Reason::ShuttingDown => Some((1053, "08S01")),
+        | Reason::AuthenticationMissing => Some((errno::ACCESS_DENIED, "28000")),
+        Reason::ReplicationNotAllowed => Some((errno::RIGHT_MISSING, "42000")),
+        Reason::DatabaseNotAllowed => Some((errno::DATABASE_DENIED, "42000")),
+        Reason::TlsRequired => Some((errno::TLS_REQUIRED, "HY000")),
+        Reason::LimitConnections | Reason::LimitRate => {
+            Some((errno::TOO_MANY_USER_CONNECTIONS, "42000"))
+        }
+        Reason::LimitGlobal => Some((errno::TOO_MANY_CONNECTIONS, "08004")),
+        Reason::MalformedOpening => Some((errno::HANDSHAKE, "08S01")),
+        Reason::UpstreamUnreachable | Reason::UpstreamRefused => Some((errno::UNKNOWN, "HY000")),
+        Reason::ShuttingDown => Some((errno::SERVER_SHUTDOWN, "08S01")),
         Reason::Allowed | Reason::TlsFailed | Reason::OpeningTimeout => None,
     }
 }
@@ -105,12 +100,16 @@ pub const fn code(reason: Reason) -> Option<(u16, &'static str)> {
 /// How the servers begin, which is what drivers and people look for.
 fn said_by_servers(errno: u16, Whom { user, database }: Whom<'_>) -> String {
     match (errno, database) {
-        (DATABASE_DENIED, Some(database)) => {
+        (errno::DATABASE_DENIED, Some(database)) => {
             format!("Access denied for user '{user}' to database '{database}': ")
         }
-        (ACCESS_DENIED | DATABASE_DENIED, _) => format!("Access denied for user '{user}': "),
-        (RIGHT_MISSING, _) => "Access denied; this session may not replicate: ".to_owned(),
-        (TLS_REQUIRED, _) => "Connections using insecure transport are prohibited: ".to_owned(),
+        (errno::ACCESS_DENIED | errno::DATABASE_DENIED, _) => {
+            format!("Access denied for user '{user}': ")
+        }
+        (errno::RIGHT_MISSING, _) => "Access denied; this session may not replicate: ".to_owned(),
+        (errno::TLS_REQUIRED, _) => {
+            "Connections using insecure transport are prohibited: ".to_owned()
+        }
         (_, _) => String::new(),
     }
 }
@@ -122,15 +121,6 @@ fn with_hint(words: &Words) -> String {
         None => words.message.clone(),
     }
 }
-
-/// `ER_ACCESS_DENIED_ERROR`.
-const ACCESS_DENIED: u16 = 1045;
-/// `ER_DBACCESS_DENIED_ERROR`.
-const DATABASE_DENIED: u16 = 1044;
-/// `ER_SPECIFIC_ACCESS_DENIED_ERROR`.
-const RIGHT_MISSING: u16 = 1227;
-/// `ER_SECURE_TRANSPORT_REQUIRED`.
-const TLS_REQUIRED: u16 = 3159;
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ use crate::{
     net::{SecureError, Stream, UpstreamTls},
     wire::mysql::{
         AuthPacket, Capabilities, Edit, FirstPacket, Greeting, HandshakeResponse, MAX_RESPONSE,
-        NotAGreeting, Readable, code, junk_login,
+        NotAGreeting, Readable, code, commands, junk_login,
     },
 };
 
@@ -318,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Unfinished<S> {
                 Stage::LoggedIn => {
                     let leg = self.leg()?;
                     leg.restart();
-                    leg.send(&[COM_QUIT]).await?;
+                    leg.send(&[commands::QUIT]).await?;
                     self.stage = Stage::Over;
                 }
                 Stage::Over => {
@@ -347,7 +347,7 @@ fn junk_answer(answers: Readable) -> Vec<u8> {
         .take(answers.length())
         .collect();
     if let Some(first) = answer.first_mut() {
-        *first = COM_PING;
+        *first = commands::PING;
     }
     answer
 }
@@ -367,8 +367,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const WITHIN: Duration = Duration::from_secs(2);
 /// The most packets of a login that is to fail.
 const MAX_STEPS: usize = 24;
-const COM_QUIT: u8 = 0x01;
-const COM_PING: u8 = 0x0e;
 
 #[cfg(test)]
 #[path = "unfinished_tests.rs"]

@@ -9,7 +9,9 @@ use std::hash::RandomState;
 
 use crate::{
     protocol::{Counts, Standing},
-    wire::postgres::{ErrorForm, ErrorResponse, Frame, Frames, Statements, TransactionStatus},
+    wire::postgres::{
+        ErrorForm, ErrorResponse, Frame, Frames, Message, Statements, TransactionStatus,
+    },
 };
 
 /// Follows a session after its login.
@@ -151,7 +153,7 @@ impl Conversation {
 
     pub const fn leave(&self) -> Option<&'static [u8]> {
         if self.client.at_boundary() && !self.state.terminated {
-            Some(TERMINATE)
+            Some(Message::TERMINATE)
         } else {
             None
         }
@@ -274,9 +276,6 @@ const GONE: ErrorResponse<'_> = ErrorResponse {
     detail: None,
     hint: None,
 };
-
-/// `Terminate`.
-const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
 #[cfg(test)]
 #[path = "conversation_tests.rs"]

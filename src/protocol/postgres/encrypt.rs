@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     net::{Negotiation, SecureError, Stream, UpstreamTls, tls::ALPN},
     protocol::secure::has_more,
+    wire::postgres::Opening,
 };
 
 /// Why a connection that is to be encrypted is not. `Display` is for the log and repeats nothing of what the server said.
@@ -86,7 +87,7 @@ impl EncryptError {
 }
 
 async fn ask(socket: &mut TcpStream) -> Result<(), EncryptError> {
-    socket.write_all(&SSL_REQUEST).await?;
+    socket.write_all(&Opening::SSL_REQUEST).await?;
     let mut answer = [0];
     if socket.read(&mut answer).await? == 0 {
         return Err(EncryptError::Closed);
@@ -99,9 +100,6 @@ async fn ask(socket: &mut TcpStream) -> Result<(), EncryptError> {
         _ => Err(EncryptError::NotPostgres),
     }
 }
-
-/// `SSLRequest`.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f];
 
 #[cfg(test)]
 #[path = "encrypt_tests.rs"]

@@ -51,7 +51,7 @@ fn asking() -> UpstreamTls {
 
 /// Reads the request, answers so, and hears what follows.
 async fn answering(mut far: TcpStream, answer: &[u8]) -> Vec<u8> {
-    let mut heard = vec![0; SSL_REQUEST.len()];
+    let mut heard = vec![0; Opening::SSL_REQUEST.len()];
     far.read_exact(&mut heard).await.unwrap();
     far.write_all(answer).await.unwrap();
     far.shutdown().await.unwrap();
@@ -70,7 +70,7 @@ async fn tls_is_asked_for_by_eight_bytes_and_names_the_protocol() {
         let (stream, far) = way(pinned(pin, Negotiation::Request), async |mut far| {
             let mut request = [0; 8];
             far.read_exact(&mut request).await.unwrap();
-            assert_eq!(request, SSL_REQUEST);
+            assert_eq!(request, Opening::SSL_REQUEST);
             far.write_all(b"S").await.unwrap();
             accepting(far, config).await
         })
@@ -128,7 +128,7 @@ async fn whatever_is_no_yes_ends_it_and_is_repeated_to_nobody() {
         let error = stream.unwrap_err();
         assert!(fits(&error), "{answer:?}: {error:?}");
         assert!(!error.to_string().contains("555"), "{error}");
-        assert_eq!(heard, SSL_REQUEST, "{answer:?}");
+        assert_eq!(heard, Opening::SSL_REQUEST, "{answer:?}");
     }
 }
 
@@ -140,7 +140,7 @@ async fn what_comes_behind_the_yes_ends_it() {
         let answer = [b"S", stuffing].concat();
         let (stream, heard) = way(asking(), async |far| answering(far, &answer).await).await;
         assert!(matches!(stream, Err(EncryptError::Stuffed)), "{stream:?}");
-        assert_eq!(heard, SSL_REQUEST);
+        assert_eq!(heard, Opening::SSL_REQUEST);
     }
 }
 

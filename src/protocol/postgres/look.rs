@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::encrypt;
 use crate::{
     net::{Fingerprint, Negotiation, Stream, UpstreamTls},
-    wire::postgres::{Authentication, Garbled, Message, Sqlstate, StartupMessage},
+    wire::postgres::{Authentication, Garbled, Message, Opening, Sqlstate, StartupMessage},
 };
 
 /// What a server makes of a startup packet.
@@ -50,7 +50,7 @@ where
         }
         if let Some(reception) = reception(&said)? {
             if reception == Reception::Admitted {
-                stream.write_all(&TERMINATE).await?;
+                stream.write_all(Message::TERMINATE).await?;
                 stream.flush().await?;
             }
             return Ok(reception);
@@ -67,7 +67,7 @@ pub async fn certificate_behind(stream: Stream, negotiation: Negotiation) -> Opt
 
 /// Whether a PostgreSQL answers there. It does not log who asks for encryption, is told no, and leaves.
 pub async fn is_postgres<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> bool {
-    let asked = stream.write_all(&GSSENC_REQUEST).await;
+    let asked = stream.write_all(&Opening::GSSENC_REQUEST).await;
     let mut answer = [0];
     let answered = asked.is_ok() && stream.read_exact(&mut answer).await.is_ok();
     // before release 12 it has no word for it but an error
@@ -96,10 +96,6 @@ fn reception(said: &[u8]) -> Result<Option<Reception>, LookError> {
 
 /// Longest payload, in bytes, of what a server says before it knows who is there.
 const MAX_MESSAGE: usize = 16 * 1024;
-/// `GSSENCRequest`.
-const GSSENC_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x30];
-/// `Terminate`.
-const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
 
 #[cfg(test)]
 mod tests {

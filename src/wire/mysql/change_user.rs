@@ -5,7 +5,7 @@ use std::{fmt, ops::Range};
 use zeroize::Zeroizing;
 
 use super::{
-    Attributes, Capabilities, NameRule, WireError,
+    Attributes, Capabilities, NameRule, WireError, commands,
     fields::Fields,
     splice::{self, Edit, Splice},
 };
@@ -40,7 +40,7 @@ impl ChangeUser {
     fn read(payload: &[u8], takes_attributes: bool) -> Result<Self, WireError> {
         let mut fields = Fields::new(payload);
         let layout = || WireError::Layout;
-        if fields.u8() != Some(COM_CHANGE_USER) {
+        if fields.u8() != Some(commands::CHANGE_USER) {
             return Err(WireError::Layout);
         }
         let user = fields.until_nul().ok_or_else(layout)?;
@@ -137,8 +137,6 @@ impl fmt::Debug for ChangeUser {
             .finish_non_exhaustive()
     }
 }
-
-const COM_CHANGE_USER: u8 = 0x11;
 
 #[cfg(test)]
 #[path = "change_user_tests.rs"]

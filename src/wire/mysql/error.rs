@@ -1,6 +1,6 @@
 //! What we say no with: the ERR packet in both its forms, and the ways an opening can be wrong. Floor 0.
 
-use super::{NameFault, Packet};
+use super::{NameFault, Packet, errno};
 
 /// Which shape of an ERR packet stands at this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,22 +71,19 @@ impl WireError {
     /// Error number and SQLSTATE to refuse with.
     pub const fn code(self) -> (u16, &'static str) {
         match self {
-            // ER_NOT_SUPPORTED_AUTH_MODE
-            Self::OldProtocol | Self::NoSecureConnection | Self::NoPluginAuth => (1251, "08004"),
-            // ER_HANDSHAKE_ERROR
+            Self::OldProtocol | Self::NoSecureConnection | Self::NoPluginAuth => {
+                (errno::AUTH_NOT_SUPPORTED, "08004")
+            }
             Self::TooLong
             | Self::Layout
             | Self::SslWithoutTls
             | Self::PlaintextAfterSslRequest
             | Self::Attributes
             | Self::AttributeTwice
-            | Self::Proof => (1043, "08S01"),
-            // ER_WRONG_VALUE_FOR_VAR
-            Self::CharacterSet => (1231, "42000"),
-            // ER_ACCESS_DENIED_ERROR
-            Self::User(_) => (1045, "28000"),
-            // ER_DBACCESS_DENIED_ERROR
-            Self::Database(_) => (1044, "42000"),
+            | Self::Proof => (errno::HANDSHAKE, "08S01"),
+            Self::CharacterSet => (errno::WRONG_VALUE, "42000"),
+            Self::User(_) => (errno::ACCESS_DENIED, "28000"),
+            Self::Database(_) => (errno::DATABASE_DENIED, "42000"),
         }
     }
 }

@@ -12,6 +12,8 @@ mod attributes;
 mod auth;
 mod capabilities;
 mod change_user;
+pub mod commands;
+pub mod errno;
 mod error;
 mod fields;
 mod greeting;

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, hash::RandomState};
 
-use super::{HEADER, MAX_PAYLOAD};
+use super::{HEADER, MAX_PAYLOAD, commands};
 use crate::wire::{Language, Statement, Text};
 
 /// Follows the client's commands, and tells each statement that it runs.
@@ -184,20 +184,16 @@ impl Statements {
 
     fn command(&mut self, command: u8, on: &mut impl FnMut(Statement)) {
         self.part = match command {
-            // COM_QUERY
-            0x03 if self.attributes => Part::Attributes { sets: false },
-            0x03 => Part::Query(self.text()),
-            // COM_STMT_PREPARE
-            0x16 => Part::Prepared(self.text()),
-            // COM_STMT_EXECUTE
-            0x17 => Part::Number {
+            commands::QUERY if self.attributes => Part::Attributes { sets: false },
+            commands::QUERY => Part::Query(self.text()),
+            commands::STMT_PREPARE => Part::Prepared(self.text()),
+            commands::STMT_EXECUTE => Part::Number {
                 bytes: [0; 4],
                 seen: 0,
             },
-            // COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
-            0x01 | 0x18 | 0x19 => Part::Aside,
-            // COM_STMT_RESET runs nothing
-            0x1A => Part::Rest,
+            commands::QUIT | commands::STMT_SEND_LONG_DATA | commands::STMT_CLOSE => Part::Aside,
+            // it runs nothing
+            commands::STMT_RESET => Part::Rest,
             _ => {
                 on(Statement::UNKNOWN);
                 Part::Rest

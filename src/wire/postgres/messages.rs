@@ -15,6 +15,9 @@ pub struct Message<'a> {
 pub struct Garbled;
 
 impl<'a> Message<'a> {
+    /// `Terminate`, by which a client takes leave.
+    pub const TERMINATE: &'static [u8] = b"X\0\0\0\x04";
+
     /// The size of the whole message that begins with this header.
     ///
     /// # Errors

@@ -15,6 +15,11 @@ pub enum Opening {
 }
 
 impl Opening {
+    /// The packet of a client that asks for TLS.
+    pub const SSL_REQUEST: [u8; HEAD] = bare(SSL_REQUEST);
+    /// The packet of a client that asks for encryption by GSSAPI.
+    pub const GSSENC_REQUEST: [u8; HEAD] = bare(GSSENC_REQUEST);
+
     /// Reads one packet. Nothing behind it is looked at; [`Parsed::Need`] never asks for more than [`MAX_OPENING`].
     ///
     /// # Errors
@@ -53,6 +58,12 @@ impl Opening {
         };
         WireError::Version(ProtocolVersion::from_code(code))
     }
+}
+
+/// A packet of nothing but its length and its code.
+const fn bare(code: u32) -> [u8; HEAD] {
+    let [a, b, c, d] = code.to_be_bytes();
+    [0, 0, 0, 8, a, b, c, d]
 }
 
 /// The size of the whole packet, compared with what its kind may have.
