@@ -166,10 +166,6 @@ impl Exchange {
         self.answers
     }
 
-    pub(super) const fn proven(&self) -> bool {
-        self.proven
-    }
-
     /// Takes a packet of the server.
     pub(super) fn server_says(&mut self, payload: &[u8]) -> Result<Step, Fault> {
         self.questions += 1;

@@ -60,8 +60,6 @@ pub struct LoggedIn {
     pub charset: u16,
     /// Round trips of the client: the response's, and one for each answer.
     pub turns: u32,
-    /// Whether the client has proved who it is.
-    pub challenged: bool,
 }
 
 /// A session that has become somebody else's.
@@ -206,7 +204,6 @@ where
         status: end?,
         charset,
         turns: 1 + exchange.answers(),
-        challenged: exchange.proven(),
     })
 }
 

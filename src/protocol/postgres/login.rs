@@ -51,8 +51,6 @@ pub struct LoggedIn {
     pub status: TransactionStatus,
     /// Round trips of the login: the startup packet's, and one for each answer.
     pub turns: u32,
-    /// Whether the client has answered a challenge.
-    pub challenged: bool,
     /// How long its first answer took: the way there and back, for what costs a client time (the password's hashing) comes with
     /// a later one.
     pub first_answer: Option<Duration>,
@@ -151,7 +149,6 @@ where
                     server_frames,
                     status,
                     turns: 1 + exchange.answers(),
-                    challenged: exchange.answers() > 0,
                     first_answer,
                     cancel_key: exchange.into_cancel_key(),
                 });

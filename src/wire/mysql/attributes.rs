@@ -87,6 +87,6 @@ pub(super) fn is_ours(key: &[u8]) -> bool {
 }
 
 /// Keys that begin so are the gateway's own; a client's are taken out.
-pub const RESERVED_PREFIX: &str = "_doorward_";
+const RESERVED_PREFIX: &str = "_doorward_";
 /// The longest block of attributes, without its length: both servers take no more.
 pub(super) const MAX_BLOCK: usize = 0xffff;

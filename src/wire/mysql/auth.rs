@@ -152,7 +152,6 @@ pub mod plugin {
     pub const DIALOG: &str = "dialog";
     pub const ED25519: &str = "client_ed25519";
     pub const PARSEC: &str = "parsec";
-    pub const GSSAPI: &str = "auth_gssapi_client";
 }
 
 /// The bytes that two plugins talk in.

@@ -27,7 +27,7 @@ mod splice;
 mod statements;
 mod terminal;
 
-pub use attributes::{Attributes, RESERVED_PREFIX};
+pub use attributes::Attributes;
 pub use auth::{AuthPacket, Garbled, Readable, code, nonce_of, plugin, proof_fits};
 pub use capabilities::{Capabilities, Extended};
 pub use change_user::ChangeUser;
@@ -39,4 +39,4 @@ pub use packet::{HEADER, MAX_PAYLOAD, Packet};
 pub use packets::{Packets, Start};
 pub use splice::Edit;
 pub use statements::Statements;
-pub use terminal::{PROGRESS, Status, err_errno, is_eof, terminal_status};
+pub use terminal::{Status, is_eof, terminal_status};

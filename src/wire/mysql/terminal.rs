@@ -1,4 +1,4 @@
-//! What ends a response: OK, EOF and ERR packets, as far as their flags and numbers. Floor 0.
+//! What ends a response: OK and EOF packets, as far as their flags. Floor 0.
 
 use super::fields::Fields;
 
@@ -55,17 +55,6 @@ pub fn terminal_status(head: &[u8], length: usize) -> Option<Status> {
 pub const fn is_eof(head: &[u8], length: usize) -> bool {
     matches!(head, [0xfe, ..]) && length < 9
 }
-
-/// The number of an ERR packet. [`PROGRESS`] is none: something else follows.
-pub const fn err_errno(head: &[u8]) -> Option<u16> {
-    match head {
-        [0xff, low, high, ..] => Some(u16::from_le_bytes([*low, *high])),
-        _ => None,
-    }
-}
-
-/// The number that MariaDB marks a report of progress with.
-pub const PROGRESS: u16 = 0xffff;
 
 #[cfg(test)]
 mod tests {
