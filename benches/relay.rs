@@ -12,8 +12,9 @@ use std::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use doorward::{
     meter::{Declared, Meters},
+    net::kernel::TcpFacts,
     protocol::{Conversation, postgres},
-    session::relay::{Facts, Leg, Line, Order, Orders, Relay, Unkept},
+    session::relay::{Leg, Line, Order, Orders, Relay, Unkept},
     wire::postgres::{Frames, TransactionStatus},
 };
 use tokio::{
@@ -25,7 +26,7 @@ use tokio::{
 struct Memory(DuplexStream);
 
 impl Leg for Memory {
-    fn facts(&self) -> Option<Facts> {
+    fn facts(&self) -> Option<TcpFacts> {
         None
     }
 }

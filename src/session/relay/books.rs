@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, task::Context};
 
-use super::{Closed, End, Facts, Orders, Told};
+use super::{Closed, End, Orders, Told};
 use crate::{
     meter::{Mover, OriginMeters},
+    net::kernel::TcpFacts,
     protocol::Conversation,
 };
 
@@ -30,7 +31,7 @@ pub trait Books: Unpin {
     ) -> bool;
 
     /// Takes over what the kernel has measured meanwhile.
-    fn look(&mut self, client: Option<Facts>, server: Option<Facts>);
+    fn look(&mut self, client: Option<TcpFacts>, server: Option<TcpFacts>);
 
     /// Looks no closer any more; what comes next may be looked at anew.
     fn look_away(&mut self);
@@ -43,7 +44,7 @@ pub trait Books: Unpin {
         self,
         end: End,
         conversation: &Conversation,
-        client: impl FnOnce() -> Option<Facts>,
+        client: impl FnOnce() -> Option<TcpFacts>,
     ) -> Closed;
 }
 
@@ -79,7 +80,7 @@ impl Books for Unkept {
         false
     }
 
-    fn look(&mut self, _: Option<Facts>, _: Option<Facts>) {}
+    fn look(&mut self, _: Option<TcpFacts>, _: Option<TcpFacts>) {}
 
     fn look_away(&mut self) {}
 
@@ -91,7 +92,7 @@ impl Books for Unkept {
         self,
         end: End,
         conversation: &Conversation,
-        _: impl FnOnce() -> Option<Facts>,
+        _: impl FnOnce() -> Option<TcpFacts>,
     ) -> Closed {
         Closed {
             end,

@@ -8,12 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Blocked, Books, Closed, End, Facts, Line, Orders, Told, close_up::CloseUp};
+use super::{Blocked, Books, Closed, End, Line, Orders, Told, close_up::CloseUp};
 use crate::{
     meter::{
         Attendance, Beat, FlightClock, FlightPhase, ListenerMeters, Met, Mover, Nanos,
         OriginMeters, Paths, Tally,
     },
+    net::kernel::TcpFacts,
     protocol::{Conversation, Standing},
 };
 
@@ -146,7 +147,7 @@ impl Books for Ledger {
         beat.since(self.looked) >= LOOK_EVERY
     }
 
-    fn look(&mut self, client: Option<Facts>, server: Option<Facts>) {
+    fn look(&mut self, client: Option<TcpFacts>, server: Option<TcpFacts>) {
         self.looked = self.listener.sweep().beat();
         let mut paths = self.clock.paths();
         if let Some(client) = client {
@@ -177,7 +178,7 @@ impl Books for Ledger {
         mut self,
         end: End,
         conversation: &Conversation,
-        client: impl FnOnce() -> Option<Facts>,
+        client: impl FnOnce() -> Option<TcpFacts>,
     ) -> Closed {
         self.look_away();
         let now = self.now();

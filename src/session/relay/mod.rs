@@ -31,7 +31,7 @@ pub use books::{Blocked, Books, Unkept};
 use interlude::Held;
 pub use interlude::Interlude;
 pub use ledger::Ledger;
-pub use leg::{Facts, Leg};
+pub use leg::Leg;
 pub use orders::{Order, Orders, Told};
 use parting::{LastWords, part};
 use way::{Deaf, Taken, Way};

@@ -6,13 +6,13 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use super::*;
 use crate::{
     meter::{Declared, Meters},
-    net::Stream,
+    net::{Stream, kernel::TcpFacts},
     protocol::postgres,
     wire::postgres::{Frames, TransactionStatus},
 };
 
 impl Leg for DuplexStream {
-    fn facts(&self) -> Option<Facts> {
+    fn facts(&self) -> Option<TcpFacts> {
         None
     }
 }
