@@ -141,6 +141,13 @@ struct Leaving {
     end: End,
 }
 
+impl Leaving {
+    fn new(end: End, by: Instant, farewell: Option<String>) -> Self {
+        let by = Box::pin(sleep_until(by));
+        Self { farewell, by, end }
+    }
+}
+
 impl<C: Leg, S: Leg, O: Orders> Relay<C, S, O> {
     pub fn new(client: C, upstream: S, conversation: Conversation, line: Line, orders: O) -> Self {
         Self::with(client, upstream, conversation, Ledger::open(line), orders)
@@ -209,11 +216,11 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
 
     /// Ends the session at that moment, whatever it does, and without a word.
     pub fn end_by(&mut self, by: Instant) {
-        self.leaving = Some(Box::new(Leaving {
-            farewell: None,
-            by: Box::pin(sleep_until(by)),
-            end: End::Revoked,
-        }));
+        self.leave(End::Revoked, by, None);
+    }
+
+    fn leave(&mut self, end: End, by: Instant, farewell: Option<String>) {
+        self.leaving = Some(Box::new(Leaving::new(end, by, farewell)));
     }
 
     /// Counts as another origin's session from now on.
@@ -376,11 +383,8 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
     fn server_is_deaf(&mut self) {
         self.to_server.abandon();
         self.ended.get_or_insert(End::DatabaseBroke);
-        self.leaving = Some(Box::new(Leaving {
-            farewell: None,
-            by: Box::pin(sleep_until(Instant::now() + LAST_HEARING)),
-            end: End::DatabaseBroke,
-        }));
+        let by = Instant::now() + LAST_HEARING;
+        self.leave(End::DatabaseBroke, by, None);
     }
 
     fn obey(&mut self, order: Order) -> Option<End> {
@@ -394,19 +398,11 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
                 None
             }
             Order::Drain { farewell, by } => {
-                self.leaving = Some(Box::new(Leaving {
-                    farewell: Some(farewell),
-                    by: Box::pin(sleep_until(by)),
-                    end: End::Revoked,
-                }));
+                self.leave(End::Revoked, by, Some(farewell));
                 None
             }
             Order::Cut { farewell } => {
-                self.leaving = Some(Box::new(Leaving {
-                    farewell: Some(farewell),
-                    by: Box::pin(sleep_until(Instant::now())),
-                    end: End::Revoked,
-                }));
+                self.leave(End::Revoked, Instant::now(), Some(farewell));
                 Some(End::Revoked)
             }
         }
