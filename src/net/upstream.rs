@@ -23,15 +23,15 @@ use crate::policy::{CancelPermit, Permit, Shortlist};
 /// never inside a connection.
 #[derive(Debug)]
 pub struct Upstream {
-    place: Place,
+    target: Target,
     /// Where the last look-up found it; kept when a later one fails.
-    doors: watch::Sender<Arc<[Door]>>,
+    endpoints: watch::Sender<Arc<[Endpoint]>>,
     tls: RwLock<Option<Arc<UpstreamTls>>>,
 }
 
 /// As the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum Target {
     Tcp { host: String, port: u16 },
     Unix { path: PathBuf, server: Server },
 }
@@ -45,7 +45,7 @@ pub enum Server {
 
 /// What can be dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Door {
+enum Endpoint {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -84,23 +84,23 @@ impl Upstream {
     pub fn tcp(host: &str, port: u16) -> Self {
         let known = host
             .parse::<IpAddr>()
-            .map(|ip| Door::Tcp(SocketAddr::new(ip, port)));
+            .map(|ip| Endpoint::Tcp(SocketAddr::new(ip, port)));
         Self {
-            place: Place::Tcp {
+            target: Target::Tcp {
                 host: host.to_owned(),
                 port,
             },
-            doors: watch::Sender::new(known.into_iter().collect()),
+            endpoints: watch::Sender::new(known.into_iter().collect()),
             tls: RwLock::default(),
         }
     }
 
     /// A unix socket, or the folder that holds the server's.
     pub fn unix(path: PathBuf, server: Server) -> Self {
-        let found = server.socket(&path).map(Door::Unix);
+        let found = server.socket(&path).map(Endpoint::Unix);
         Self {
-            doors: watch::Sender::new(found.into_iter().collect()),
-            place: Place::Unix { path, server },
+            endpoints: watch::Sender::new(found.into_iter().collect()),
+            target: Target::Unix { path, server },
             tls: RwLock::default(),
         }
     }
@@ -147,23 +147,25 @@ impl Upstream {
 
     /// Looks up where the server is. A failed look-up keeps what was known.
     pub async fn refresh(&self) -> Result<(), DialError> {
-        let found: Arc<[Door]> = match &self.place {
-            Place::Tcp { host, .. } if host.parse::<IpAddr>().is_ok() => return Ok(()),
-            Place::Tcp { host, port } => {
+        let found: Arc<[Endpoint]> = match &self.target {
+            Target::Tcp { host, .. } if host.parse::<IpAddr>().is_ok() => return Ok(()),
+            Target::Tcp { host, port } => {
                 let looked_up = timeout(LOOKUP, lookup_host((host.as_str(), *port))).await;
                 match looked_up {
-                    Ok(Ok(found)) => found.map(Door::Tcp).collect(),
+                    Ok(Ok(found)) => found.map(Endpoint::Tcp).collect(),
                     Ok(Err(_)) | Err(_) => Arc::new([]),
                 }
             }
-            Place::Unix { path, server } => {
-                server.socket(path).map(Door::Unix).into_iter().collect()
-            }
+            Target::Unix { path, server } => server
+                .socket(path)
+                .map(Endpoint::Unix)
+                .into_iter()
+                .collect(),
         };
         if found.is_empty() {
             return Err(self.nowhere());
         }
-        self.doors.send_if_modified(|known| {
+        self.endpoints.send_if_modified(|known| {
             let moved = *known != found;
             *known = found;
             moved
@@ -172,24 +174,24 @@ impl Upstream {
     }
 
     async fn open(&self, within: Duration) -> Result<Stream, DialError> {
-        let doors = Arc::clone(&self.doors.borrow());
+        let endpoints = Arc::clone(&self.endpoints.borrow());
         let deadline = Instant::now() + within;
         let mut last = self.nowhere();
-        for (tried, door) in doors.iter().enumerate() {
+        for (tried, endpoint) in endpoints.iter().enumerate() {
             // an address that swallows packets may not use up the time of the ones after it
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(doors.len() - tried).unwrap_or(u32::MAX);
-            match timeout(share, door.open()).await {
+            let share = left / u32::try_from(endpoints.len() - tried).unwrap_or(u32::MAX);
+            match timeout(share, endpoint.open()).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => {
                     last = DialError::Io {
-                        place: door.to_string(),
+                        place: endpoint.to_string(),
                         error,
                     };
                 }
                 Err(_elapsed) => {
                     last = DialError::TimedOut {
-                        place: door.to_string(),
+                        place: endpoint.to_string(),
                         within: share,
                     };
                 }
@@ -199,9 +201,9 @@ impl Upstream {
     }
 
     fn nowhere(&self) -> DialError {
-        match &self.place {
-            Place::Tcp { host, .. } => DialError::Unresolved(host.clone()),
-            Place::Unix { path, server } => DialError::NoSocket {
+        match &self.target {
+            Target::Tcp { host, .. } => DialError::Unresolved(host.clone()),
+            Target::Unix { path, server } => DialError::NoSocket {
                 path: path.clone(),
                 server: *server,
             },
@@ -211,15 +213,15 @@ impl Upstream {
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Place::Unix { path, .. } => write!(f, "{}", path.display()),
+        match &self.target {
+            Target::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Target::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Target::Unix { path, .. } => write!(f, "{}", path.display()),
         }
     }
 }
 
-impl Door {
+impl Endpoint {
     async fn open(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(address) => {
@@ -232,7 +234,7 @@ impl Door {
     }
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

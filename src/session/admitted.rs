@@ -39,7 +39,7 @@ pub(super) struct LoggedIn {
 }
 
 /// What a login leaves behind, in either protocol.
-pub(super) struct Session {
+pub(super) struct LoginOutcome {
     pub(super) upstream: Stream,
     pub(super) conversation: Conversation,
     /// What a cancel request for it will bear (PostgreSQL).
@@ -57,12 +57,12 @@ pub(super) struct Session {
 impl LoggedIn {
     pub(super) fn new(
         client: Stream,
-        session: Session,
+        session: LoginOutcome,
         mut tenure: Tenure,
         visit: Visit,
         turns: u32,
     ) -> Self {
-        let Session {
+        let LoginOutcome {
             upstream,
             conversation,
             cancel_key,
@@ -133,13 +133,13 @@ impl LoggedIn {
             client_rtt: self.client_rtt,
             upstream_rtt: self.upstream_rtt,
         };
-        let rule = Rule {
+        let orders = PolicyOrders {
             tenure: self.tenure,
             agreed: self.agreed,
             ending: None,
         };
-        let passing = rule.tenure.held.is_reserve();
-        let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, rule);
+        let passing = orders.tenure.held.is_reserve();
+        let mut relay = Relay::new(self.client, self.upstream, self.conversation, line, orders);
         if passing {
             // the next one may need the place to stop a statement
             relay.end_by(Instant::now() + MYSQL_PATIENCE);
@@ -166,7 +166,7 @@ impl LoggedIn {
 /// Writes the session's line in the log. Gives what remains: last words, and to stop a statement that nobody waits for. Boxed,
 /// so that no session carries the size of its end.
 fn finish(
-    relay: Relay<Stream, Stream, Rule>,
+    relay: Relay<Stream, Stream, PolicyOrders>,
     end: End,
 ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let over = relay.close(end);
@@ -185,14 +185,14 @@ fn finish(
 }
 
 /// What the policy orders of a session that is being relayed.
-pub(super) struct Rule {
+pub(super) struct PolicyOrders {
     pub(super) tenure: Tenure,
     pub(super) agreed: Option<Box<Agreed>>,
     /// The order to end that was given, so that only a stricter one follows.
     pub(super) ending: Option<Box<Revocation>>,
 }
 
-impl Orders for Rule {
+impl Orders for PolicyOrders {
     fn poll_order(&mut self, cx: &mut Context<'_>) -> Poll<Order> {
         while let Poll::Ready(change) = self.tenure.poll_change(cx) {
             match change {
@@ -222,7 +222,7 @@ impl Orders for Rule {
     }
 }
 
-impl Rule {
+impl PolicyOrders {
     fn end(&mut self, revocation: Revocation) -> Option<Order> {
         let stricter = match self.ending.as_deref() {
             None => {
@@ -269,10 +269,10 @@ fn log_begin(tenure: &Tenure) {
 }
 
 /// The access log: one line for each session, at its end.
-fn log_end(rule: &Rule, closed: &Closed) {
-    let tenure = &rule.tenure;
+fn log_end(orders: &PolicyOrders, closed: &Closed) {
+    let tenure = &orders.tenure;
     let claim = &tenure.held.claim;
-    let ending = rule.ending.as_ref();
+    let ending = orders.ending.as_ref();
     let revoked = ending.map(|ending| ending.denial.reason);
     let reference = ending.map(|ending| tenure.held.reference(ending).to_string());
     let user = report::capped(&claim.user);

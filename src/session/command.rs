@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    admitted::Rule,
+    admitted::PolicyOrders,
     login::No,
     login_mysql::{Agreed, Told, needed, rights},
     refusal::Refusal,
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Decides on the command that the relay holds. The relay goes on where this gives no end.
-pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<End> {
+pub(super) async fn decide(relay: &mut Relay<Stream, Stream, PolicyOrders>) -> Option<End> {
     let by = Instant::now() + MYSQL_PATIENCE;
     let Interlude {
         client,
@@ -105,7 +105,7 @@ pub(super) async fn decide(relay: &mut Relay<Stream, Stream, Rule>) -> Option<En
 }
 
 /// The session is from now on what it was considered as.
-fn becomes(relay: &mut Relay<Stream, Stream, Rule>, prospect: Prospect) {
+fn becomes(relay: &mut Relay<Stream, Stream, PolicyOrders>, prospect: Prospect) {
     let Interlude {
         conversation,
         orders,
@@ -201,7 +201,7 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
 
 /// The login again, in the middle of the session. A no of the server leaves the session whose it was, as the server does.
 async fn change_user(
-    relay: &mut Relay<Stream, Stream, Rule>,
+    relay: &mut Relay<Stream, Stream, PolicyOrders>,
     command: &ChangeUser,
     prospect: Prospect,
     by: Instant,

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    admitted::Session,
+    admitted::LoginOutcome,
     login::No,
     mysql_server::hear,
     refusal::Refusal,
@@ -40,7 +40,7 @@ pub(super) async fn login_mysql(
     answered: &mut Answered,
     tenure: &mut Tenure,
     visit: &Visit,
-) -> Result<Session, No> {
+) -> Result<LoginOutcome, No> {
     let limits = *visit.gateway.limits.borrow();
     // the server's own patience ends soon after, and it holds that against the gateway
     let deadline = Instant::now() + limits.login.min(MYSQL_PATIENCE);
@@ -87,7 +87,7 @@ pub(super) async fn login_mysql(
             let gone = || No::silent(Refusal::Unreachable("the server is gone".to_owned()));
             let turns = upstream.turns();
             let upstream = upstream.into_stream().ok_or_else(gone)?;
-            return Ok(Session {
+            return Ok(LoginOutcome {
                 upstream_turns: upstream.round_trips() + turns,
                 upstream,
                 conversation: conversation(&login, rights),

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    admitted::Session, login::No, refusal::Refusal, stages::Visit, tenure::Tenure, upstream::dial,
+    admitted::LoginOutcome, login::No, refusal::Refusal, stages::Visit, tenure::Tenure,
+    upstream::dial,
 };
 use crate::{
     config::Identify,
@@ -26,7 +27,7 @@ pub(super) async fn login_postgres(
     startup: &StartupMessage,
     tenure: &mut Tenure,
     visit: &Visit,
-) -> Result<Session, No> {
+) -> Result<LoginOutcome, No> {
     let limits = *visit.gateway.limits.borrow();
     let deadline = Instant::now() + limits.login;
     let dialling = visit
@@ -56,7 +57,7 @@ pub(super) async fn login_postgres(
     match timeout_at(deadline, login).await {
         Ok(Ok(login)) => {
             visit.door.meters.phase(Phase::Login, began.elapsed());
-            Ok(Session {
+            Ok(LoginOutcome {
                 upstream_turns: visit.door.turns_to(&upstream) + login.turns,
                 upstream,
                 conversation: Conversation::Postgres(postgres::Conversation::new(

@@ -11,7 +11,7 @@ use super::{
     command::{Answer, Command, Guard, Stream},
     facts::{Facts, Rights},
     owed::Owed,
-    places::{Agreed, Held, Saying},
+    places::{Agreed, HoldCause, Saying},
 };
 use crate::{
     protocol::{Counts, Hold, Standing},
@@ -39,7 +39,7 @@ struct State {
     /// Where the server is in the first answer that it owes.
     place: Place,
     saying: Saying,
-    held: Held,
+    held: HoldCause,
     terminated: bool,
     /// The server's last word was an error: if it closes now, it has said why.
     explained: bool,
@@ -81,7 +81,7 @@ impl Conversation {
     /// `COM_CHANGE_USER`, whose dialogue is the session's own. Of the server's answer the session [hears](Hold::Answered) before
     /// anything else passes.
     pub const fn let_pass(&mut self) {
-        self.state.held = Held::Agreed;
+        self.state.held = HoldCause::Agreed;
         self.state.agreed = Agreed::Passes;
     }
 
@@ -92,14 +92,14 @@ impl Conversation {
 
     /// The session has dealt with that command itself, and the server does not hear of it.
     pub const fn dealt_with(&mut self) {
-        self.state.held = Held::No;
+        self.state.held = HoldCause::No;
     }
 
     /// Tells how many of the bytes may go to the server; why not all of them, [`hold`](Self::hold) tells.
     #[inline]
     pub fn from_client(&mut self, bytes: &[u8]) -> usize {
-        if self.state.held != Held::Agreed {
-            self.state.held = Held::No;
+        if self.state.held != HoldCause::Agreed {
+            self.state.held = HoldCause::No;
         }
         let mut rest = bytes;
         while self.state.breach.is_none() && !self.state.has_news() {
@@ -112,7 +112,7 @@ impl Conversation {
                 break;
             }
             let Some(start) = Packets::<CLIENT_START>::peek(rest) else {
-                self.state.held = Held::Cut;
+                self.state.held = HoldCause::Cut;
                 break;
             };
             if !self.admits(start.head().first().copied()) {
@@ -159,14 +159,14 @@ impl Conversation {
             return Some(Hold::Answered { ok });
         }
         let waits = match state.held {
-            Held::No | Held::Agreed => false,
-            Held::Cut => return Some(Hold::More),
-            Held::Crowd => state.owed.is_crowded(),
-            Held::Stream => matches!(state.owed.last(), Some(Answer::Stream(_))),
-            Held::Guarded if state.owed.is_nothing() && self.server.at_boundary() => {
+            HoldCause::No | HoldCause::Agreed => false,
+            HoldCause::Cut => return Some(Hold::More),
+            HoldCause::Crowd => state.owed.is_crowded(),
+            HoldCause::Stream => matches!(state.owed.last(), Some(Answer::Stream(_))),
+            HoldCause::Guarded if state.owed.is_nothing() && self.server.at_boundary() => {
                 return Some(Hold::Command);
             }
-            Held::Guarded => true,
+            HoldCause::Guarded => true,
         };
         if waits { Some(Hold::Answers) } else { None }
     }
@@ -183,14 +183,14 @@ impl Conversation {
             (Place::File | Place::Stream { .. }, _) => idle,
             _ if whole > 0 || !self.server.at_boundary() => Standing::Owing,
             (_, Saying::LongDataSaid) => Standing::Asking,
-            _ if state.held != Held::No || !self.client.at_boundary() => Standing::Asking,
+            _ if state.held != HoldCause::No || !self.client.at_boundary() => Standing::Asking,
             _ => idle,
         }
     }
 
     pub fn statements(&self, key: &RandomState) -> Option<Statements> {
         let state = &self.state;
-        let idle = matches!((state.saying, state.held), (Saying::Nothing, Held::No));
+        let idle = matches!((state.saying, state.held), (Saying::Nothing, HoldCause::No));
         let whole = state.owed.is_nothing() && self.client.at_boundary();
         (idle && whole).then(|| Statements::new(self.attributes, key))
     }
@@ -208,7 +208,7 @@ impl Conversation {
         state.owed.is_nothing()
             && state.sure
             && !state.status.has(Status::IN_TRANSACTION)
-            && matches!((state.saying, state.held), (Saying::Nothing, Held::No))
+            && matches!((state.saying, state.held), (Saying::Nothing, HoldCause::No))
             && !state.terminated
             && state.breach.is_none()
             && self.client.at_boundary()
@@ -291,17 +291,17 @@ impl Conversation {
                 return false;
             }
             Guard::User => {
-                state.held = Held::Guarded;
+                state.held = HoldCause::Guarded;
                 return false;
             }
             Guard::Database => rights.init_db,
             Guard::Replication => rights.replication,
             Guard::Nobody => false,
         };
-        let agreed = state.held == Held::Agreed;
-        state.held = Held::No;
+        let agreed = state.held == HoldCause::Agreed;
+        state.held = HoldCause::No;
         if (guarded || rights.kill_only) && !agreed {
-            state.held = Held::Guarded;
+            state.held = HoldCause::Guarded;
             return false;
         }
         match command.answer() {
@@ -320,7 +320,7 @@ impl State {
             owed: Owed::NOTHING,
             place: Place::First,
             saying: Saying::Nothing,
-            held: Held::No,
+            held: HoldCause::No,
             terminated: false,
             explained: false,
             breach: None,
@@ -335,7 +335,7 @@ impl State {
     #[inline]
     fn asks(&mut self, answer: Answer) -> bool {
         if self.owed.is_full() {
-            self.held = Held::Crowd;
+            self.held = HoldCause::Crowd;
             return false;
         }
         if self.owed.is_nothing() {
@@ -370,7 +370,7 @@ impl State {
             | Place::Rows { .. }
             | Place::File
             | Place::Stream { leaving: true } => {
-                self.held = Held::Stream;
+                self.held = HoldCause::Stream;
                 return false;
             }
         }

@@ -34,7 +34,7 @@ pub(super) struct Exchange {
     /// Of the latest switch: `COM_CHANGE_USER` brings a new one.
     nonce: Option<Nonce>,
     /// The client's first answer, kept for the server's question.
-    held: Option<Held>,
+    held: Option<EarlyAnswer>,
     turn: Turn,
     password: Password,
     /// Whether the client has proved anything to the plugin that decides.
@@ -43,7 +43,7 @@ pub(super) struct Exchange {
     answers: u32,
 }
 
-struct Held {
+struct EarlyAnswer {
     plugin: String,
     auth: Payload,
     nonce: Nonce,
@@ -142,7 +142,7 @@ impl Exchange {
         } else if let (false, false, Some(nonce)) = (answers_other, unfit, offer.nonce)
             && proves(offer.auth)
         {
-            self.held = Some(Held {
+            self.held = Some(EarlyAnswer {
                 plugin: offer.plugin.to_owned(),
                 auth: Zeroizing::new(offer.auth.to_vec()),
                 nonce,
@@ -334,9 +334,9 @@ impl From<Garbled> for Fault {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for EarlyAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").finish_non_exhaustive()
+        f.debug_struct("EarlyAnswer").finish_non_exhaustive()
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Saying {
 
 /// Why bytes of the client were held, when they last were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum HoldCause {
     No,
     /// The rest of a packet's start has to come.
     Cut,

@@ -10,7 +10,7 @@ use crate::{
 
 /// Bytes of the client that the server may not be given yet.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldBack {
     bytes: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl<C: Leg, S: Leg, O: Orders, B: Books> Relay<C, S, O, B> {
             return Ok(bytes);
         };
         let bytes = rest.to_vec();
-        self.held = Some(Box::new(Held { bytes }));
+        self.held = Some(Box::new(HeldBack { bytes }));
         self.breach()?;
         Ok(passing)
     }

@@ -28,7 +28,7 @@ use crate::{
     protocol::{Conversation, Hold, Standing},
 };
 pub use books::{Blocked, Books, Unkept};
-use interlude::Held;
+use interlude::HeldBack;
 pub use interlude::Interlude;
 pub use ledger::Ledger;
 pub use leg::Leg;
@@ -113,7 +113,7 @@ pub struct Relay<C, S, O, B = Ledger> {
     to_server: Way,
     to_client: Way,
     /// Read from the client, and not to be passed on yet. Boxed, for an idle session has none.
-    held: Option<Box<Held>>,
+    held: Option<Box<HeldBack>>,
     conversation: Conversation,
     books: B,
     /// Who ended first.
