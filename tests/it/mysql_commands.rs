@@ -438,11 +438,7 @@ fn a_server_that_answers_what_nobody_asked_is_cut_off() {
 
 #[test]
 fn what_the_server_says_unasked_when_it_goes_reaches_the_client() {
-    let farewell = err(
-        4031,
-        "HY000",
-        "The client was disconnected by the server because of inactivity.",
-    );
+    let farewell = err(4031, "HY000", "The client was disconnected by the server.");
     let said = farewell.clone();
     let server = Rogue::answering(move |raw, heard| {
         raw.try_send(&packet(heard.sequence + 1, &ok(AUTOCOMMIT)))
