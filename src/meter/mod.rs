@@ -94,6 +94,9 @@ impl Meters {
             child(&families.config_reloads, &[result]);
         }
         child(&families.banned, &[FAILURES]);
+        for sink in ["stderr", "audit", "refusals"] {
+            child(&families.log_events_dropped, &[sink]);
+        }
         Ok(Self {
             registry,
             families,
