@@ -49,8 +49,11 @@ fn asks_for_each(client: &mut Raw) {
 #[test]
 fn each_origin_has_a_row_and_only_what_was_measured_is_in_it() {
     let gateway = gateway();
-    psql(&gateway.shop(), "select 1").worked();
-    gateway.until_metric("doorward_flights_total", &[("origin", "shop")], 1.0);
+    // on a busy machine not every one of them is quick
+    for _ in 0..5 {
+        psql(&gateway.shop(), "select 1").worked();
+    }
+    gateway.until_metric("doorward_flights_total", &[("origin", "shop")], 5.0);
     let said = gateway.command(&["latency"]);
     let table = said.worked();
     assert!(table.starts_with("ORIGIN"), "{table}");
@@ -71,7 +74,7 @@ fn each_origin_has_a_row_and_only_what_was_measured_is_in_it() {
     );
     assert_eq!(
         (&all[1]["hop"], &all[1]["flights"], &all[1]["place"]),
-        (&json!("loopback"), &json!(1), &Value::Null)
+        (&json!("loopback"), &json!(5), &Value::Null)
     );
 }
 
