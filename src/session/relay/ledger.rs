@@ -133,8 +133,15 @@ impl Books for Ledger {
         };
         let beat = self.listener.sweep().beat();
         // once in a beat is enough, and the numbers of a request are best told with its answer
-        if self.told == Some(beat) || (self.clock.in_turn() && tally.began == beat) {
+        if self.told == Some(beat) {
             self.stay_awake(cx);
+            return false;
+        }
+        if self.clock.in_turn() && tally.began == beat {
+            // who waits for a beat keeps its memory until then: too dear for a connection that ends with its first answer
+            if self.told.is_some() {
+                self.stay_awake(cx);
+            }
             return false;
         }
         let now = self.since.elapsed().into();
