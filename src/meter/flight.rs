@@ -313,7 +313,7 @@ impl FlightClock {
     }
 
     fn is_idleness(&self, pause: Nanos) -> bool {
-        pause > LONGEST_THOUGHT.max(Nanos::from(self.client).times(5))
+        is_idleness(pause, self.client.into())
     }
 
     fn begin(&mut self, now: Nanos, spent: &mut Spent) {
@@ -434,6 +434,11 @@ impl FlightClock {
 
 fn countable(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Whether a client that is so far away has paused for longer than a thought: what comes next is another piece of work.
+pub(super) fn is_idleness(pause: Nanos, rtt: Nanos) -> bool {
+    pause > LONGEST_THOUGHT.max(rtt.times(5))
 }
 
 /// A longer gap between an answer and the next request (or one of five round trips) is idleness, and begins a new burst.

@@ -5,7 +5,7 @@
 //! nothing between them but the little that is done with a row. A worker whose pages ask the same thing once each thinks longer
 //! between them, or does something else in them. One that never pauses was at it before anybody looked.
 
-use super::nanos::Nanos;
+use super::{flight::is_idleness, nanos::Nanos};
 use crate::wire::{Statement, StatementKind};
 
 /// One query, several times in a row.
@@ -129,7 +129,7 @@ impl Runs {
 
     /// The client says nothing, and so long already.
     pub fn paused(&mut self, pause: Nanos, rtt: Nanos) -> Option<Run> {
-        if is_rest(pause, rtt) {
+        if is_idleness(pause, rtt) {
             self.rest()
         } else {
             None
@@ -178,11 +178,6 @@ impl Runs {
             && open.thought.shared(steps) <= MOST_THOUGHT.max(self.rtt);
         found.then_some(run)
     }
-}
-
-/// Whether a pause is so long that another piece of work begins after it: idleness, as the flights have it.
-fn is_rest(pause: Nanos, rtt: Nanos) -> bool {
-    pause > Nanos::from_millis(50).max(rtt.times(5))
 }
 
 /// Fewer are no loop.

@@ -49,8 +49,8 @@ impl Window {
     }
 }
 
-/// An answer, and of it what a server sends before we have acknowledged the first of that. Once that is all its window lets through, more comes a round
-/// trip after the first; a pause before is its own.
+/// An answer, and of it what a server sends before we have acknowledged the first of that. Once that is all its window lets
+/// through, more comes a round trip after the first; a pause before is its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Round {
     began: Nanos,
