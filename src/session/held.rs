@@ -33,7 +33,7 @@ pub(super) struct Held {
     /// Those of its origin. Kept, for the origin may be gone when its last session is counted.
     pub(super) meters: Arc<OriginMeters>,
     /// Its line in the session table, once the server has dealt a cancel key.
-    pub(super) registration: Option<Box<Registration>>,
+    pub(super) registration: Option<Registration>,
     pub(super) on_revoke: OnRevoke,
     /// How often it has been told that it may only stop others.
     pub(super) warnings: u8,
@@ -69,8 +69,7 @@ impl Held {
             origin: self.permit.shared_name(),
             address: self.claim.address,
         };
-        let registration = self.door.sessions.register(key, owner);
-        self.registration = Some(Box::new(registration));
+        self.registration = Some(self.door.sessions.register(key, owner));
     }
 
     /// What stops the statement that a cut session is running; `None` where the server has dealt no key.

@@ -20,15 +20,15 @@ pub(super) struct SessionTable {
 #[derive(Debug, Default)]
 struct Sessions {
     by_process: HashMap<u32, Entry>,
-    /// Entries made so far.
-    made: u64,
+    /// Counts the entries; it may begin anew.
+    made: u32,
 }
 
 struct Entry {
     key: CancelKey,
     owner: Owner,
     /// Tells an entry from a later one under the same number: a restarted server deals numbers anew.
-    number: u64,
+    number: u32,
 }
 
 /// Whose a key is.
@@ -40,18 +40,18 @@ pub(super) struct Owner {
     pub(super) address: IpAddr,
 }
 
-/// A session's line in the table; it goes when dropped.
+/// A session's line in the table; it goes when dropped. Small, for every session has one.
 #[derive(Debug)]
 pub(super) struct Registration {
     table: Arc<SessionTable>,
     process: u32,
-    number: u64,
+    number: u32,
 }
 
 impl SessionTable {
     pub(super) fn register(self: &Arc<Self>, key: CancelKey, owner: Owner) -> Registration {
         let mut sessions = self.lock();
-        sessions.made += 1;
+        sessions.made = sessions.made.wrapping_add(1);
         let (process, number) = (key.process, sessions.made);
         let entry = Entry { key, owner, number };
         sessions.by_process.insert(process, entry);
