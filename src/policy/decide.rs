@@ -12,7 +12,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Permit {
     origin: Option<Arc<Origin>>,
-    spared: Option<Denial>,
+    /// Boxed, for few have one and every session keeps its permit.
+    spared: Option<Box<Denial>>,
     generation: u64,
 }
 
@@ -36,8 +37,8 @@ impl Permit {
     }
 
     /// The denial that an observation spared the session.
-    pub const fn spared(&self) -> Option<&Denial> {
-        self.spared.as_ref()
+    pub fn spared(&self) -> Option<&Denial> {
+        self.spared.as_deref()
     }
 
     /// MySQL: whether the server may ask the client for a file.
@@ -198,9 +199,9 @@ impl Policy {
         let complete = &candidates.complete;
         // whoever is reserved has one place, and no other takes it in
         let tried = if reserved { 1 } else { complete.len() };
-        let permit = |found: &Found<'_>, spared| Permit {
+        let permit = |found: &Found<'_>, spared: Option<Denial>| Permit {
             origin: Some(Arc::clone(found.origin)),
-            spared,
+            spared: spared.map(Box::new),
             generation: self.generation,
         };
         let (mut full, mut on_trial) = (None, None);
@@ -238,7 +239,7 @@ impl Policy {
         }
         let permit = Permit {
             origin: None,
-            spared: Some(denial),
+            spared: Some(Box::new(denial)),
             generation: self.generation,
         };
         Ok((permit, room.spare(None, case.claim)))

@@ -139,6 +139,6 @@ mod tests {
 
     #[test]
     fn what_a_session_holds_fits_into_a_gap() {
-        assert!(size_of::<Held>() <= 104);
+        assert!(size_of::<Held>() <= 88);
     }
 }
