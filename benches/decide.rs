@@ -130,8 +130,8 @@ fn claim(address: IpAddr, user: &str) -> Claim {
     Claim {
         listener: "pg".into(),
         address,
-        user: user.to_owned(),
-        database: Some("shop".to_owned()),
+        user: user.into(),
+        database: Some("shop".into()),
         replication: None,
         tls: Some(TlsVersion::V1_3),
         certificate: None,

@@ -76,10 +76,10 @@ fn test(
         file: None,
         at,
         claim: Claim {
-            listener: Arc::clone(&listener.name),
+            listener: listener.name.clone(),
             address: address?,
-            database: database.or(opened),
-            user,
+            database: database.or(opened).map(Box::from),
+            user: user.into(),
             replication,
             tls: tls.unwrap_or_else(|| shown.map(|_| TlsVersion::V1_3)),
             certificate: match certificate {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::policy::TlsVersion;
+use crate::policy::{ListenerName, TlsVersion};
 
 /// Everything in the file that is not policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Unique, `[a-z0-9-]`: becomes a metric label.
-    pub name: Arc<str>,
+    pub name: ListenerName,
     pub protocol: Protocol,
     pub listen: Vec<SocketAddr>,
     pub upstream: UpstreamAddress,

@@ -78,8 +78,8 @@ fn a_million_names_that_clients_choose_add_no_series() {
         for n in range {
             let address = ["10.0.0.1", "10.0.0.2", "203.0.113.1"][n as usize % 3];
             let claim = Claim {
-                database: Some(format!("random-{n}")),
-                application: Some(format!("random-{n}")),
+                database: Some(format!("random-{n}").into()),
+                application: Some(format!("random-{n}").into()),
                 ..samples::claim("pg", address, &format!("random-{n}"))
             };
             match policy.decide(&claim, SystemTime::UNIX_EPOCH, &Unlimited) {

@@ -1,26 +1,50 @@
 //! Who a client says it is, with what the network and TLS prove. Floor 0.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, ops::Deref, sync::Arc};
 
 use super::Certificate;
 
-/// All that a decision may look at, already parsed.
+/// All that a decision may look at, already parsed. Small, for every session keeps its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The name of the listener that accepted the connection.
-    pub listener: Arc<str>,
+    pub listener: ListenerName,
     /// The peer, [canonical].
     pub address: IpAddr,
-    pub user: String,
+    pub user: Box<str>,
     /// `None` for physical replication, which opens no database, and for a MySQL session that has not opened one.
-    pub database: Option<String>,
+    pub database: Option<Box<str>>,
     pub replication: Option<Replication>,
     /// The version of the client's TLS; `None` for a connection in clear.
     pub tls: Option<TlsVersion>,
     /// Shown by the client in the handshake.
     pub certificate: Option<Arc<Certificate>>,
     /// The client's own words: for logs, never a condition.
-    pub application: Option<String>,
+    pub application: Option<Box<str>>,
+}
+
+/// A listener's name, shared. One pointer wide, for a claim is small.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerName(Arc<Box<str>>);
+
+impl From<&str> for ListenerName {
+    fn from(name: &str) -> Self {
+        Self(Arc::new(name.into()))
+    }
+}
+
+impl Deref for ListenerName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
 }
 
 /// What kind of replication a client asks for, or an origin may do.

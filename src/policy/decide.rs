@@ -319,13 +319,13 @@ impl Policy {
             claim,
             now,
             require: self.rules.require,
-            protected: self.rules.protected_users.contains(&claim.user),
+            protected: self.rules.protected_users.contains(&*claim.user),
         }
     }
 
     /// The exclusive origins that list the claimed user on this listener, by their places; `None` where the user is free.
     fn reserving(&self, claim: &Claim) -> Option<Vec<u32>> {
-        let all = self.reservations.get(&claim.user)?;
+        let all = self.reservations.get(&*claim.user)?;
         let here: Vec<_> = all
             .iter()
             .copied()

@@ -28,7 +28,7 @@ use ipnet::IpNet;
 use addresses::{AddressTable, Entry};
 use any::AnyAddress;
 pub use certificate::{Certificate, Validity};
-pub use claim::{Claim, Replication, TlsVersion, canonical};
+pub use claim::{Claim, ListenerName, Replication, TlsVersion, canonical};
 pub use decide::{CancelPermit, Cancelled, Full, NO_ORIGIN, Permit, Room, Unlimited, Unspared};
 pub use explain::{Explanation, Outcome, Tried, Verdict};
 pub use hosts::{Freshness, HostAnswer, Hosts};

@@ -50,7 +50,7 @@ pub(crate) fn claim(listener: &str, address: &str, user: &str) -> Claim {
     Claim {
         listener: listener.into(),
         address: address.parse().unwrap(),
-        user: user.to_owned(),
+        user: user.into(),
         database: None,
         replication: None,
         tls: Some(TlsVersion::V1_3),

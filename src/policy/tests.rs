@@ -47,8 +47,8 @@ fn claim(address: &str, user: &str, database: &str) -> Claim {
     Claim {
         listener: "pg".into(),
         address: address.parse().unwrap(),
-        user: user.to_owned(),
-        database: Some(database.to_owned()),
+        user: user.into(),
+        database: Some(database.into()),
         replication: None,
         tls: Some(TlsVersion::V1_3),
         certificate: None,

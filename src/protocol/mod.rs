@@ -31,11 +31,11 @@ pub enum Opening {
 /// Who a client says it is, in the policy's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    pub user: String,
-    pub database: Option<String>,
+    pub user: Box<str>,
+    pub database: Option<Box<str>>,
     pub replication: Option<Replication>,
     /// The client's own words, for logs.
-    pub application: Option<String>,
+    pub application: Option<Box<str>>,
 }
 
 /// What a client is told that is put out.

@@ -104,7 +104,7 @@ fn declared(origins: &[Arc<Origin>], settings: &Settings) -> Vec<Declared> {
             .iter()
             .filter(|listener| origin.listeners.contains(&listener.name))
             .map(|listener| Declared {
-                listener: Arc::clone(&listener.name),
+                listener: Arc::from(&*listener.name),
                 origin: Arc::clone(&origin.name),
                 limit: origin.limits.connections,
                 expires: origin.expires,

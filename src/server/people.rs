@@ -200,13 +200,13 @@ impl Who {
         Self {
             listener: claim.listener.to_string(),
             address: claim.address.to_string(),
-            user: claim.user.clone(),
-            database: claim.database.clone(),
+            user: claim.user.to_string(),
+            database: claim.database.as_deref().map(str::to_owned),
             replication: replication.map(str::to_owned),
             tls: claim
                 .tls
                 .map(|version| TlsVersion::label(version).to_owned()),
-            application: claim.application.clone(),
+            application: claim.application.as_deref().map(str::to_owned),
             certificate: claim.certificate.as_deref().map(Shown::of),
         }
     }

@@ -111,8 +111,8 @@ impl WhyRequest {
         let replication = self.replication(door.protocol)?;
         let database = match (door.protocol, replication) {
             (Protocol::Postgres, Some(Replication::Physical)) => None,
-            (Protocol::Postgres, _) => Some(self.database.as_ref().unwrap_or(&self.user).clone()),
-            (Protocol::Mysql, _) => self.database.clone(),
+            (Protocol::Postgres, _) => Some(self.database.as_deref().unwrap_or(&self.user)),
+            (Protocol::Mysql, _) => self.database.as_deref(),
         };
         let certificate = match &self.certificate {
             Some(shows) => Some(Arc::new(shows.certificate(trust, at)?)),
@@ -120,10 +120,10 @@ impl WhyRequest {
         };
         let tls = self.tls.as_deref().map(version).transpose()?;
         Ok(Claim {
-            listener: Arc::clone(&door.name),
+            listener: door.name.clone(),
             address: address(&self.address)?,
-            user: self.user.clone(),
-            database,
+            user: self.user.as_str().into(),
+            database: database.map(Box::from),
             replication,
             // a certificate is shown inside of TLS
             tls: tls.or_else(|| certificate.as_ref().map(|_| TlsVersion::V1_3)),

@@ -174,7 +174,7 @@ fn judge(tenure: &mut Tenure, command: &[u8], agreed: &Agreed) -> Verdict {
     };
     match asked {
         Asked::InitDb(database) => passes(Claim {
-            database: Some(database),
+            database: Some(database.into()),
             ..claim
         }),
         Asked::Replication => passes(Claim {

@@ -123,13 +123,7 @@ mod tests {
         all.sort_by_key(|login| login.times);
         let told: Vec<_> = all
             .iter()
-            .map(|login| {
-                (
-                    login.claim.user.as_str(),
-                    login.origin.as_str(),
-                    login.times,
-                )
-            })
+            .map(|login| (&*login.claim.user, login.origin.as_str(), login.times))
             .collect();
         assert_eq!(told, [("web", "all", 1), ("app", "all", 2)]);
         assert!(all[1].first < all[1].last);
@@ -147,8 +141,8 @@ mod tests {
         assert_eq!(all.len(), MOST - MOST / 8 + 1);
         assert!(
             all.iter()
-                .any(|login| login.claim.user == format!("app{MOST}"))
+                .any(|login| *login.claim.user == *format!("app{MOST}"))
         );
-        assert!(!all.iter().any(|login| login.claim.user == "app0"));
+        assert!(!all.iter().any(|login| &*login.claim.user == "app0"));
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::policy::{Claim, Reason};
+use crate::policy::{Claim, ListenerName, Reason};
 
 /// Eight characters: the same for the same [`Told`] as long as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub(super) struct Reference([u8; 8]);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptRefusal {
     pub reference: String,
-    pub listener: Arc<str>,
+    pub listener: ListenerName,
     pub address: IpAddr,
     /// `None` where the connection ended before anybody said who it was.
     pub claim: Option<Arc<Claim>>,
@@ -52,7 +52,7 @@ pub(super) struct Told<'a> {
 
 /// What is remembered of a refusal.
 pub(super) struct Happened<'a> {
-    pub(super) listener: &'a Arc<str>,
+    pub(super) listener: &'a ListenerName,
     pub(super) address: IpAddr,
     pub(super) claim: Option<&'a Claim>,
     pub(super) reason: Reason,
@@ -112,7 +112,7 @@ impl References {
             Entry::Vacant(entry) => {
                 entry.insert(KeptRefusal {
                     reference: reference.to_string(),
-                    listener: Arc::clone(happened.listener),
+                    listener: happened.listener.clone(),
                     address: happened.address,
                     claim: happened.claim.cloned().map(Arc::new),
                     reason: happened.reason,
@@ -184,7 +184,7 @@ impl<'a> Told<'a> {
         Self {
             listener,
             address,
-            user: claim.map(|claim| claim.user.as_str()),
+            user: claim.map(|claim| &*claim.user),
             database: claim.and_then(|claim| claim.database.as_deref()),
             reason,
             cause,
@@ -301,7 +301,7 @@ mod tests {
         let mut claim = samples::claim("pg", "192.0.2.7", "app");
         let mut kept = Vec::new();
         for (database, cause) in [("hr", "one"), ("shop_app", "one"), ("hr", "another")] {
-            claim.database = Some(database.to_owned());
+            claim.database = Some(database.into());
             let reference = keep_of(&references, &claim, cause, true);
             kept.push((reference, database, cause));
         }
@@ -319,10 +319,7 @@ mod tests {
         keep(&references, "app", true);
         let small = format!(" {}\n", reference.to_string().to_lowercase());
         let found = references.look_up(&small).unwrap();
-        assert_eq!(
-            (found.times, found.claim.unwrap().user.as_str()),
-            (2, "app")
-        );
+        assert_eq!((found.times, &*found.claim.unwrap().user), (2, "app"));
         for wrong in ["", "ABCDEFGH", "ABCDEFGHI", "\u{e9}BCDEFG"] {
             assert!(references.look_up(wrong).is_none(), "{wrong}");
         }
@@ -337,9 +334,7 @@ mod tests {
         }
         keep(&references, "stranger0", false);
         let latest = references.latest(2);
-        let users = latest
-            .iter()
-            .map(|one| one.claim.as_ref().unwrap().user.as_str());
+        let users = latest.iter().map(|one| &*one.claim.as_ref().unwrap().user);
         assert_eq!(users.collect::<Vec<_>>(), ["stranger0", "stranger8", "app"]);
     }
 

@@ -280,7 +280,7 @@ impl Greeted {
         let visit = &self.guest.visit;
         let snapshot = Snapshot::take(&visit.gateway);
         let claim = Claim {
-            listener: Arc::clone(&visit.door.settings.name),
+            listener: visit.door.settings.name.clone(),
             address: visit.address,
             user: identity.user,
             database: identity.database,

@@ -119,13 +119,13 @@ impl<'t> Line<'t> {
                 "all" => true,
                 "sameuser" => *database == claim.user,
                 "replication" => false,
-                name => name == database,
+                name => name == &**database,
             },
         });
         let user = self.users.iter().any(|name| match *name {
             "all" => true,
-            "+staff" => STAFF.contains(&claim.user.as_str()),
-            name => name == claim.user,
+            "+staff" => STAFF.contains(&&*claim.user),
+            name => name == &*claim.user,
         });
         way && database
             && user
@@ -137,7 +137,7 @@ impl<'t> Line<'t> {
 
     /// Whether the method can let somebody in who knows his password.
     fn admits(&self, claim: &Claim) -> bool {
-        let named = |certificate: &Arc<Certificate>| certificate.cn.as_ref() == Some(&claim.user);
+        let named = |certificate: &Arc<Certificate>| certificate.cn.as_deref() == Some(&claim.user);
         match self.method {
             // nobody answers for the clients of these tests
             "reject" | "ident" => false,
@@ -179,8 +179,8 @@ fn claim(dice: &mut Dice) -> Claim {
     Claim {
         listener: "pg".into(),
         address: IpAddr::V4(address),
-        user: user.to_owned(),
-        database: (!replication).then(|| database.to_owned()),
+        user: user.into(),
+        database: (!replication).then(|| database.into()),
         replication: replication.then_some(Replication::Physical),
         tls: (!dice.one_in(4)).then_some(TlsVersion::V1_3),
         certificate,
@@ -235,7 +235,7 @@ fn is_admitted(policy: &Policy, claim: &Claim) -> bool {
 
 /// A superuser is admitted by name only, see `protected_users`.
 fn is_named(line: &Line<'_>, claim: &Claim) -> bool {
-    claim.user != "postgres" || line.users.contains(&"postgres")
+    &*claim.user != "postgres" || line.users.contains(&"postgres")
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn asks_for_proof(server: &Postgres, claim: &Claim) -> bool {
     };
     let mut client = Raw::connect_from(source.octets(), server.port);
     let database = claim.database.as_deref();
-    let mut parameters = vec![("user", claim.user.as_str())];
+    let mut parameters = vec![("user", &*claim.user)];
     match database {
         Some(database) => parameters.push(("database", database)),
         None => parameters.push(("replication", "true")),

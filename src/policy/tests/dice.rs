@@ -203,8 +203,8 @@ impl Dice {
         Claim {
             listener: self.pick(&LISTENERS).into(),
             address: self.address(),
-            user: self.pick(&USERS).to_owned(),
-            database: (!none).then(|| self.pick(&DATABASES).to_owned()),
+            user: self.pick(&USERS).into(),
+            database: (!none).then(|| self.pick(&DATABASES).into()),
             replication,
             tls: self.pick(&[
                 None,

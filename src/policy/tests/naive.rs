@@ -143,7 +143,7 @@ impl Question<'_> {
     fn observed(&self) -> bool {
         let address = peer(self.claim);
         let shown = self.claim.certificate.as_ref();
-        let relaxes_too_much = self.rules.protected_users.contains(&self.claim.user)
+        let relaxes_too_much = self.rules.protected_users.contains(&*self.claim.user)
             || (self.rules.require.tls && self.claim.tls.is_none())
             || self.claim.replication.is_some()
             || shown.is_some_and(|shown| shown.validity == Validity::Revoked);
@@ -157,7 +157,7 @@ impl Question<'_> {
     fn hit_by(&self, deny: &Deny) -> bool {
         let shown = self.claim.certificate.as_ref();
         (deny.from.is_empty() || deny.from.iter().any(|from| self.width(from).is_some()))
-            && (deny.users.is_empty() || deny.users.contains(&self.claim.user))
+            && (deny.users.is_empty() || deny.users.iter().any(|user| **user == *self.claim.user))
             && (deny.certificates.is_empty()
                 || shown.is_some_and(|shown| deny.certificates.contains(&shown.sha256)))
     }
@@ -241,7 +241,7 @@ impl Question<'_> {
 
     fn user_fits(&self, origin: &Origin) -> bool {
         match &origin.users {
-            Names::Any => !self.rules.protected_users.contains(&self.claim.user),
+            Names::Any => !self.rules.protected_users.contains(&*self.claim.user),
             listed @ Names::Listed(_) => fits(listed, &self.claim.user),
         }
     }

@@ -8,20 +8,20 @@ use crate::{
 /// Who the handshake response says its client is. Replication is asked for later, by a command.
 pub fn identity(response: &HandshakeResponse) -> Identity {
     Identity {
-        user: response.user().to_owned(),
-        database: response.database().map(str::to_owned),
+        user: response.user().into(),
+        database: response.database().map(Box::from),
         replication: None,
-        application: response.attribute(PROGRAM).map(str::to_owned),
+        application: response.attribute(PROGRAM).map(Box::from),
     }
 }
 
 /// Who a session wants to become.
 pub fn other_identity(command: &ChangeUser) -> Identity {
     Identity {
-        user: command.user().to_owned(),
-        database: command.database().map(str::to_owned),
+        user: command.user().into(),
+        database: command.database().map(Box::from),
         replication: None,
-        application: command.attribute(PROGRAM).map(str::to_owned),
+        application: command.attribute(PROGRAM).map(Box::from),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The startup packet in the policy's words. Floor 2.
 
-use std::borrow::Cow;
-
 use crate::{
     policy::Replication,
     protocol::Identity,
@@ -15,11 +13,10 @@ pub fn identity(startup: &StartupMessage) -> Identity {
         wire::Replication::Logical => Replication::Logical,
     });
     Identity {
-        user: startup.user().to_owned(),
+        user: startup.user().into(),
         // physical replication opens no database, whatever the packet says
-        database: (replication != Some(Replication::Physical))
-            .then(|| startup.database().to_owned()),
+        database: (replication != Some(Replication::Physical)).then(|| startup.database().into()),
         replication,
-        application: startup.application_name().map(Cow::into_owned),
+        application: startup.application_name().map(Box::from),
     }
 }

@@ -43,7 +43,7 @@ impl Meant {
         let user = self.users.iter().any(|user| match *user {
             "all" => true,
             "+group" => member,
-            name => name == claim.user,
+            name => name == &*claim.user,
         });
         let database = self
             .databases
@@ -52,7 +52,7 @@ impl Meant {
                 ("replication", None) | ("all", Some(_)) => true,
                 (_, None) | ("replication", Some(_)) => false,
                 ("sameuser", Some(database)) => *database == claim.user,
-                (name, Some(database)) => name == database,
+                (name, Some(database)) => name == &**database,
             });
         way && user && database && self.network.contains(&claim.address)
     }
@@ -122,8 +122,8 @@ fn claims(seed: usize) -> Vec<Claim> {
                     all.push(Claim {
                         listener: "pg".into(),
                         address: Ipv4Addr::from_bits(0x0a00_0000 + bits).into(),
-                        user: user.to_owned(),
-                        database: database.map(str::to_owned),
+                        user: user.into(),
+                        database: database.map(Box::from),
                         replication: database.is_none().then_some(Replication::Physical),
                         tls,
                         certificate: shown.map(certificate),
@@ -201,7 +201,7 @@ proptest! {
             let promised = !left_out.contains(&number)
                 && (clear || claim.tls.is_some())
                 // "any user" does not cover it
-                && (claim.user != "postgres" || !line.users.contains(&"all"));
+                && (&*claim.user != "postgres" || !line.users.contains(&"all"));
             prop_assert!(ours || !promised, "refused, line {number} of\n{text}{claim:?}");
         }
     }
